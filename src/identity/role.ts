@@ -1,0 +1,87 @@
+/** Roles and what they may do. Permissions are `<resource>:<verb>`; a role that a line does not name is refused. */
+
+export type Permission =
+  | 'tenants:read'
+  | 'tenants:write'
+  | 'projects:read'
+  | 'projects:write'
+  | 'keys:read'
+  | 'keys:write'
+  | 'tokens:read'
+  | 'tokens:write'
+  | 'catalog:read'
+  | 'catalog:write'
+  | 'fleet:read'
+  | 'fleet:write'
+  | 'fleet:report'
+  | 'usage:read'
+  | 'audit:read'
+
+/** Provider's staff and machines: they act on every tenant. */
+export type PlatformRole = 'operator' | 'auditor' | 'agent'
+/** Members of one tenant: they act on that tenant alone. */
+export type TenantRole = 'owner' | 'admin' | 'developer' | 'billing' | 'auditor'
+
+export const platformRights: Readonly<Record<PlatformRole, readonly Permission[]>> = {
+  operator: [
+    'tenants:read',
+    'tenants:write',
+    'projects:read',
+    'projects:write',
+    'keys:read',
+    'keys:write',
+    'tokens:read',
+    'tokens:write',
+    'catalog:read',
+    'catalog:write',
+    'fleet:read',
+    'fleet:write',
+    'usage:read',
+    'audit:read',
+  ],
+  auditor: [
+    'tenants:read',
+    'projects:read',
+    'keys:read',
+    'tokens:read',
+    'catalog:read',
+    'fleet:read',
+    'usage:read',
+    'audit:read',
+  ],
+  agent: ['fleet:report'],
+}
+
+export const tenantRights: Readonly<Record<TenantRole, readonly Permission[]>> = {
+  owner: [
+    'tenants:read',
+    'projects:read',
+    'projects:write',
+    'keys:read',
+    'keys:write',
+    'tokens:read',
+    'tokens:write',
+    'usage:read',
+    'audit:read',
+  ],
+  admin: [
+    'tenants:read',
+    'projects:read',
+    'projects:write',
+    'keys:read',
+    'keys:write',
+    'tokens:read',
+    'usage:read',
+    'audit:read',
+  ],
+  developer: ['tenants:read', 'projects:read', 'keys:read', 'usage:read'],
+  billing: ['tenants:read', 'usage:read'],
+  auditor: [
+    'tenants:read',
+    'projects:read',
+    'keys:read',
+    'tokens:read',
+    'usage:read',
+    'audit:read',
+  ],
+}

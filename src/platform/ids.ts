@@ -1,0 +1,23 @@
+import { randomBytes } from 'node:crypto'
+
+const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+
+/** Returns `length` characters drawn evenly from [0-9A-Za-z]: 5.95 bits each. */
+export function randomBase62(length: number): string {
+  let text = ''
+  while (text.length < length) {
+    for (const byte of randomBytes(length - text.length + 8)) {
+      // 248 = 4 × 62: larger bytes would favour the first characters.
+      if (byte < 248 && text.length < length) text += base62[byte % 62]
+    }
+  }
+  return text
+}
+
+/** Prefixes tell a reader, and a log search, what an id names. */
+export type IdPrefix = 'ten' | 'prj' | 'key' | 'tok' | 'req' | 'gw' | 'rep' | 'node' | 'chatcmpl'
+
+/** Returns a new id such as `ten_5hTzQ0k2LmV8aPx1` (95 random bits). */
+export function newId(prefix: IdPrefix): string {
+  return `${prefix}_${randomBase62(16)}`
+}
