@@ -15,12 +15,18 @@ BEGIN
   END IF;
 END $$;
 
--- Every change that a gateway must know bumps this counter in its own transaction and notifies `snapshot_changed`.
-CREATE SEQUENCE snapshot_version;
+-- Every change that a gateway must know moves this version in its own transaction and notifies `snapshot_changed`. A row, not a
+-- sequence: a sequence moves before the commit, so a gateway could read the new version with the old rows and miss the change.
+CREATE TABLE snapshot_state (
+  singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  version bigint NOT NULL
+);
+INSERT INTO snapshot_state VALUES (true, 1);
 
 CREATE FUNCTION bump_snapshot() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 BEGIN
-  PERFORM pg_notify('snapshot_changed', nextval('snapshot_version')::text);
+  UPDATE snapshot_state SET version = version + 1;
+  NOTIFY snapshot_changed;
   RETURN NULL;
 END $$;
 
@@ -302,7 +308,7 @@ CREATE INDEX audit_entries_by_tenant ON audit_entries (tenant_id, sequence);
 CREATE TRIGGER audit_entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 CREATE TABLE audit_head (
-  only     boolean PRIMARY KEY DEFAULT true CHECK (only),
+  singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
   sequence bigint NOT NULL,
   hash     bytea NOT NULL
 );
@@ -352,14 +358,23 @@ GRANT SELECT ON audit_entries, audit_head TO colonnade_platform;
 GRANT SELECT ON tenants, usage_events, ledger_accounts, ledger_transactions, ledger_entries, audit_entries, models, model_aliases, price_lists, prices TO colonnade_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON projects, api_keys, api_key_secrets, access_tokens TO colonnade_tenant;
 GRANT EXECUTE ON FUNCTION append_audit(timestamptz, text, text, text, text) TO colonnade_platform, colonnade_tenant;
-GRANT SELECT ON snapshot_version TO colonnade_platform;
+GRANT SELECT ON snapshot_state TO colonnade_platform;
 REVOKE EXECUTE ON FUNCTION append_audit(timestamptz, text, text, text, text) FROM public;
 
 DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['tenants', 'projects', 'api_keys', 'api_key_secrets', 'models', 'model_aliases', 'prices', 'replicas'] LOOP
-    EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH STATEMENT EXECUTE FUNCTION bump_snapshot()', name || '_bump_snapshot', name);
+  FOREACH name IN ARRAY ARRAY['tenants', 'projects', 'api_key_secrets', 'models', 'model_aliases', 'prices'] LOOP
+    EXECUTE format('CREATE TRIGGER bump_snapshot AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH STATEMENT EXECUTE FUNCTION bump_snapshot()', name);
   END LOOP;
 END $$;
+-- Uses of a key and the progress of a pull change often, and no gateway needs them.
+CREATE TRIGGER bump_snapshot AFTER INSERT OR DELETE ON api_keys FOR EACH STATEMENT EXECUTE FUNCTION bump_snapshot();
+CREATE TRIGGER bump_snapshot_on_update AFTER UPDATE ON api_keys FOR EACH ROW
+  WHEN ((OLD.allowed_models, OLD.allowed_ips, OLD.expires_at, OLD.revoked_at) IS DISTINCT FROM (NEW.allowed_models, NEW.allowed_ips, NEW.expires_at, NEW.revoked_at))
+  EXECUTE FUNCTION bump_snapshot();
+CREATE TRIGGER bump_snapshot AFTER INSERT OR DELETE ON replicas FOR EACH STATEMENT EXECUTE FUNCTION bump_snapshot();
+CREATE TRIGGER bump_snapshot_on_update AFTER UPDATE ON replicas FOR EACH ROW
+  WHEN ((OLD.state, OLD.base_url, OLD.engine_kind, OLD.engine_model, OLD.sealed_key) IS DISTINCT FROM (NEW.state, NEW.base_url, NEW.engine_kind, NEW.engine_model, NEW.sealed_key))
+  EXECUTE FUNCTION bump_snapshot();

@@ -52,6 +52,8 @@ export type StreamPart =
       readonly arguments: string
     }
   | { readonly type: 'choice-finish'; readonly choice: number; readonly reason: FinishReason }
+  /** One vector an input, in the input's order. */
+  | { readonly type: 'embeddings'; readonly vectors: readonly (readonly number[])[] }
   /** Totals so far. May come several times (engines with continuous usage); the last one counts. */
   | { readonly type: 'usage'; readonly usage: TokenUsage }
   /** The engine ended the stream in its proper way. A stream without it was truncated, and is never a success. */
@@ -63,6 +65,8 @@ export interface ChatRequest {
   readonly model: string
   /** The validated OpenAI body without `model`, `stream` and `stream_options`; the adapter adds those. */
   readonly body: Readonly<Record<string, unknown>>
+  /** Whether the engine streams its answer. A whole answer is cheaper, and tells nothing about an answer that was cut. */
+  readonly stream: boolean
 }
 
 export interface EmbeddingRequest {
@@ -71,12 +75,6 @@ export interface EmbeddingRequest {
   readonly input: readonly string[] | readonly (readonly number[])[]
   /** Wanted length of each vector; `undefined` means the model's own. */
   readonly dimensions?: number | undefined
-}
-
-export interface EmbeddingResult {
-  /** One vector an input, in the input's order. */
-  readonly vectors: readonly (readonly number[])[]
-  readonly inputTokens: number
 }
 
 export interface EngineCapabilities {
@@ -97,9 +95,9 @@ export interface EngineCall {
 export interface Engine {
   readonly kind: string
   readonly capabilities: EngineCapabilities
-  /** Streams one answer. Resolves the first part only after the engine accepted the request. */
-  chat(request: ChatRequest, call: EngineCall): AsyncIterable<StreamPart>
-  embed(request: EmbeddingRequest, call: EngineCall): Promise<EmbeddingResult>
+  /** Resolves once the engine accepted the request; before that, another replica may still be tried. */
+  chat(request: ChatRequest, call: EngineCall): Promise<AsyncIterable<StreamPart>>
+  embed(request: EmbeddingRequest, call: EngineCall): Promise<AsyncIterable<StreamPart>>
   /** The names of the models that the engine offers. */
   listModels(signal: AbortSignal): Promise<readonly string[]>
   /** Resolves when the engine can take work; throws otherwise. */

@@ -1,0 +1,275 @@
+/**
+ * The only reader of the environment and of the configuration file. Flags win over the environment, which wins over the file; the result
+ * is frozen. What changes while the platform runs (tenants, prices, engines) is in the database, never here.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { homedir, hostname } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parse as parseYaml } from 'yaml'
+import { z } from 'zod'
+import { Fault } from '../platform/fault.ts'
+
+const port = z.coerce.number().int().min(0).max(65_535)
+const mebibyte = 1024 * 1024
+
+const schema = z.strictObject({
+  /** Everything that Colonnade keeps: database, weights, journals, secrets. */
+  dataDirectory: z.string().min(1),
+  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  gateway: z
+    .strictObject({
+      host: z.string().default('127.0.0.1'),
+      port: port.default(8080),
+      /** How many gateway processes share the port. */
+      count: z.coerce.number().int().min(1).max(64).default(1),
+      /** Which of them this process is; each has a journal of its own. */
+      index: z.coerce.number().int().min(1).max(64).default(1),
+      /** Loopback port for /metrics of this process; 0 picks a free one. */
+      metricsPort: port.default(0),
+      bodyBytesMax: z.coerce
+        .number()
+        .int()
+        .min(1024)
+        .default(25 * mebibyte),
+      openRequestsMax: z.coerce.number().int().min(1).default(4_096),
+      corsOrigins: z.array(z.string()).default([]),
+    })
+    .prefault({}),
+  control: z
+    .strictObject({
+      host: z.string().default('127.0.0.1'),
+      port: port.default(8081),
+      /** Host names, besides its own address, under which the control API answers. */
+      hostNames: z.array(z.string()).default([]),
+    })
+    .prefault({}),
+  tls: z.strictObject({ certPath: z.string(), keyPath: z.string() }).optional(),
+  /** Allows addresses other than loopback without TLS. */
+  insecure: z.coerce.boolean().default(false),
+  database: z
+    .strictObject({
+      /** The owner's URL of a PostgreSQL of yours; absent for the embedded one. */
+      url: z.string().optional(),
+      /** The URL that roles use; set by the supervisor. */
+      appUrl: z.string().optional(),
+    })
+    .prefault({}),
+  weights: z
+    .strictObject({
+      hubEndpoint: z.string().default('https://huggingface.co'),
+      hubToken: z.string().optional(),
+      pipCommand: z.string().optional(),
+    })
+    .prefault({}),
+  proxy: z
+    .strictObject({
+      http: z.string().optional(),
+      https: z.string().optional(),
+      no: z.string().optional(),
+    })
+    .prefault({}),
+  engine: z
+    .strictObject({
+      /** For all engines of this machine together; absent for all cores but one. */
+      threads: z.coerce.number().int().min(1).optional(),
+      /** Sequences that one engine decodes at once. */
+      parallel: z.coerce.number().int().min(1).max(64).default(8),
+      contextWindowTokens: z.coerce.number().int().min(128).optional(),
+    })
+    .prefault({}),
+  journal: z
+    .strictObject({
+      bytesMax: z.coerce
+        .number()
+        .int()
+        .min(4 * mebibyte)
+        .default(1024 * mebibyte),
+      segmentBytes: z.coerce
+        .number()
+        .int()
+        .min(mebibyte)
+        .default(16 * mebibyte),
+    })
+    .prefault({}),
+  agent: z
+    .strictObject({
+      nodeName: z.string().default(hostname() || 'node'),
+      controlUrl: z.string().optional(),
+      /** The join token; absent to read it from the data folder. */
+      token: z.string().optional(),
+    })
+    .prefault({}),
+  /** Whether the first start deploys the two default models. */
+  defaultModels: z.boolean().default(true),
+  secretFile: z.string().optional(),
+})
+
+type Parsed = z.infer<typeof schema>
+export type Config = Readonly<Parsed>
+
+/** What flags and environment may set, as a partial tree of the same shape. */
+export interface ConfigOverrides {
+  readonly [key: string]: unknown
+}
+
+/** Environment variables and where they go. */
+const variables: readonly (readonly [name: string, path: string])[] = [
+  ['COLONNADE_DATA', 'dataDirectory'],
+  ['COLONNADE_LOG_LEVEL', 'logLevel'],
+  ['COLONNADE_HOST', 'gateway.host'],
+  ['COLONNADE_PORT', 'gateway.port'],
+  ['COLONNADE_GATEWAYS', 'gateway.count'],
+  ['COLONNADE_GATEWAY_INDEX', 'gateway.index'],
+  ['COLONNADE_METRICS_PORT', 'gateway.metricsPort'],
+  ['COLONNADE_CONTROL_HOST', 'control.host'],
+  ['COLONNADE_CONTROL_PORT', 'control.port'],
+  ['COLONNADE_TLS_CERT', 'tls.certPath'],
+  ['COLONNADE_TLS_KEY', 'tls.keyPath'],
+  ['COLONNADE_INSECURE', 'insecure'],
+  ['DATABASE_URL', 'database.url'],
+  ['COLONNADE_APP_DATABASE_URL', 'database.appUrl'],
+  ['COLONNADE_HUB_ENDPOINT', 'weights.hubEndpoint'],
+  ['COLONNADE_HUB_TOKEN', 'weights.hubToken'],
+  ['COLONNADE_PIP', 'weights.pipCommand'],
+  ['HTTP_PROXY', 'proxy.http'],
+  ['http_proxy', 'proxy.http'],
+  ['HTTPS_PROXY', 'proxy.https'],
+  ['https_proxy', 'proxy.https'],
+  ['NO_PROXY', 'proxy.no'],
+  ['no_proxy', 'proxy.no'],
+  ['COLONNADE_ENGINE_THREADS', 'engine.threads'],
+  ['COLONNADE_ENGINE_PARALLEL', 'engine.parallel'],
+  ['COLONNADE_NODE_NAME', 'agent.nodeName'],
+  ['COLONNADE_CONTROL_URL', 'agent.controlUrl'],
+  ['COLONNADE_AGENT_TOKEN', 'agent.token'],
+  ['COLONNADE_SECRET_FILE', 'secretFile'],
+]
+
+/** Reads everything once. Throws `client.invalid_request` with the key that is wrong and what it may be. */
+export function readConfig(
+  flags: ConfigOverrides = {},
+  environment: NodeJS.ProcessEnv = process.env,
+): Config {
+  const given: Record<string, unknown> = {}
+  for (const [name, path] of variables) {
+    const value = environment[name]
+    if (value !== undefined && value !== '') setPath(given, path, value)
+  }
+  merge(given, flags)
+  const dataDirectory = resolve(
+    typeof given['dataDirectory'] === 'string'
+      ? given['dataDirectory']
+      : defaultDataDirectory(environment),
+  )
+  const file =
+    typeof flags['configFile'] === 'string'
+      ? flags['configFile']
+      : join(dataDirectory, 'colonnade.yaml')
+  const tree = readFile(file, typeof flags['configFile'] === 'string')
+  merge(tree, { ...given, dataDirectory })
+  delete tree['configFile']
+  const parsed = schema.safeParse(tree)
+  if (!parsed.success) throw invalid(parsed.error)
+  checkExposure(parsed.data)
+  return deepFreeze(parsed.data)
+}
+
+function defaultDataDirectory(environment: NodeJS.ProcessEnv): string {
+  return join(
+    environment['XDG_DATA_HOME'] || join(environment['HOME'] || homedir(), '.local/share'),
+    'colonnade',
+  )
+}
+
+function readFile(path: string, mustExist: boolean): Record<string, unknown> {
+  if (!existsSync(path)) {
+    if (mustExist) throw refuse(`The configuration file ${path} does not exist.`)
+    return {}
+  }
+  const value: unknown = parseYaml(readFileSync(path, 'utf8'))
+  if (value === null || value === undefined) return {}
+  if (typeof value !== 'object' || Array.isArray(value))
+    throw refuse(`${path} must hold keys and values.`)
+  return { ...value }
+}
+
+function setPath(tree: Record<string, unknown>, path: string, value: unknown): void {
+  const [key = '', ...rest] = path.split('.')
+  if (rest.length === 0) {
+    tree[key] = value
+    return
+  }
+  const next = tree[key]
+  const branch: Record<string, unknown> =
+    typeof next === 'object' && next !== null ? { ...next } : {}
+  tree[key] = branch
+  setPath(branch, rest.join('.'), value)
+}
+
+/** Lays `over` on top of `tree`; a key that is undefined leaves what is there. */
+function merge(tree: Record<string, unknown>, over: Readonly<Record<string, unknown>>): void {
+  for (const [key, value] of Object.entries(over)) {
+    if (value === undefined) continue
+    const below = tree[key]
+    if (isTree(value) && isTree(below)) {
+      const copy = { ...below }
+      merge(copy, value)
+      tree[key] = copy
+    } else tree[key] = isTree(value) ? { ...value } : value
+  }
+}
+
+function isTree(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Addresses that others can reach need TLS, or a clear word that it shall be otherwise. */
+function checkExposure(config: Parsed): void {
+  for (const [role, host] of [
+    ['gateway', config.gateway.host],
+    ['control', config.control.host],
+  ] as const) {
+    if (isLoopback(host) || config.tls || config.insecure) continue
+    throw refuse(
+      `The ${role} would listen on ${host} without TLS. Give --tls-cert and --tls-key, or say --insecure if a proxy in front does TLS.`,
+    )
+  }
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}
+
+function invalid(error: z.ZodError): Fault {
+  const issue = error.issues[0]
+  if (issue?.code === 'unrecognized_keys') {
+    const section = issue.path.join('.')
+    const known = knownKeys(section)
+    const hint = known.length > 0 ? ` Known keys: ${known.join(', ')}.` : ''
+    return refuse(
+      `Unknown configuration key '${[section, issue.keys[0]].filter(Boolean).join('.')}'.${hint}`,
+    )
+  }
+  return refuse(
+    `Configuration key '${issue?.path.join('.') ?? ''}': ${issue?.message ?? 'invalid'}.`,
+  )
+}
+
+function knownKeys(section: string): string[] {
+  const sample = schema.safeParse({ dataDirectory: '/' })
+  if (!sample.success) return []
+  const value: unknown = section === '' ? sample.data : sample.data[section as keyof Parsed]
+  return isTree(value) ? Object.keys(value) : []
+}
+
+function refuse(text: string): Fault {
+  return new Fault({ code: 'client.invalid_request', public: text })
+}
+
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value === 'object' && value !== null) {
+    for (const inner of Object.values(value)) deepFreeze(inner)
+    Object.freeze(value)
+  }
+  return value
+}

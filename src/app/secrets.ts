@@ -1,0 +1,69 @@
+/**
+ * One root secret, and from it one key for each purpose (HKDF-SHA-256 with fixed labels), so that what is made for one purpose is
+ * worthless for another.
+ */
+import { hkdfSync, randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { Fault } from '../platform/fault.ts'
+import { createSeal, type Seal } from '../platform/seal.ts'
+
+export interface Secrets {
+  /** For digests of API keys and access tokens, by version. */
+  readonly peppers: ReadonlyMap<number, Buffer>
+  readonly pepperVersion: number
+  /** For what the database keeps sealed. */
+  readonly atRest: Seal
+  /** For the gateway's snapshot on disk. */
+  readonly snapshot: Seal
+}
+
+const rootBytes = 32
+
+/** Reads the root secret, or makes it on the first start. Throws when it is too short, or readable by others. */
+export function loadSecrets(path: string): Secrets {
+  const root = readRoot(path)
+  const key = (label: string): Buffer =>
+    Buffer.from(hkdfSync('sha256', root, Buffer.alloc(0), `colonnade/${label}`, 32))
+  return {
+    peppers: new Map([[1, key('key-pepper/v1')]]),
+    pepperVersion: 1,
+    atRest: createSeal(key('at-rest/v1')),
+    snapshot: createSeal(key('gateway-snapshot/v1')),
+  }
+}
+
+export function secretPath(config: {
+  readonly dataDirectory: string
+  readonly secretFile?: string | undefined
+}): string {
+  return config.secretFile ?? join(config.dataDirectory, 'secrets', 'root')
+}
+
+function readRoot(path: string): Buffer {
+  let root: Buffer
+  try {
+    root = readFileSync(path)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
+      return createRoot(path)
+    throw error
+  }
+  if (root.length !== rootBytes)
+    throw refuse(`${path} must hold exactly ${rootBytes} bytes. Restore it from your backup.`)
+  if ((statSync(path).mode & 0o077) !== 0)
+    throw refuse(`${path} is readable by others. Run: chmod 400 ${path}`)
+  return root
+}
+
+function createRoot(path: string): Buffer {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const root = randomBytes(rootBytes)
+  writeFileSync(`${path}.partial`, root, { mode: 0o400, flush: true })
+  renameSync(`${path}.partial`, path)
+  return root
+}
+
+function refuse(text: string): Fault {
+  return new Fault({ code: 'client.invalid_request', public: text })
+}

@@ -1,0 +1,11 @@
+/** Builds the agent's role: the node's weights, engines and word to control. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { startAgent as start } from '../agent/agent.ts'
+import { createControlClient } from '../agent/client.ts'
+import { probeHardware } from '../agent/hardware.ts'
+import { llamaCpp } from '../engines/adapters/llama-cpp.ts'
+import { systemClock } from '../platform/clock.ts'
+import { createLogger } from '../platform/log.ts'
+import type { Config } from './config.ts'
+import type { Role } from './lifecycle.ts'

@@ -1,0 +1,66 @@
+/**
+ * Which tokens are billed, when the engine's figures and what went by may disagree. The engine counts better than we do, so it is
+ * believed within bounds that no honest engine breaks; outside of them, our own count is billed and the event is marked suspect.
+ */
+import type { TokenUsage } from '../engines/engine.ts'
+
+/** What the gateway saw pass. A delta carries at least one token, so these never exceed the truth. */
+export interface Metered {
+  readonly outputTokens: number
+  readonly reasoningTokens: number
+  /** The engine's running total of output went down. */
+  readonly claimDecreased: boolean
+}
+
+export interface UsageEvidence {
+  /** The engine's last figures, as they came; `undefined` when it gave none. */
+  readonly claimed: TokenUsage | undefined
+  readonly metered: Metered
+  readonly estimatedInputTokens: number
+  readonly bounds: { readonly inputTokensMax: number; readonly outputTokensMax: number }
+  /** Whether the answer is whole. Of a cut one, an engine that reports only at the end has reported nothing. */
+  readonly complete: boolean
+}
+
+export function decideUsage(evidence: UsageEvidence): { usage: TokenUsage; suspect: boolean } {
+  const { claimed, metered, bounds } = evidence
+  if (claimed && isCredible(claimed, evidence)) {
+    // Deltas after the engine's last report count too.
+    const outputTokens = evidence.complete
+      ? claimed.outputTokens
+      : clamp(Math.max(claimed.outputTokens, metered.outputTokens), bounds.outputTokensMax)
+    return { usage: { ...claimed, outputTokens }, suspect: false }
+  }
+  const outputTokens = clamp(metered.outputTokens, bounds.outputTokensMax)
+  const usage = {
+    inputTokens: clamp(evidence.estimatedInputTokens, bounds.inputTokensMax),
+    cachedInputTokens: 0,
+    outputTokens,
+    reasoningTokens: clamp(metered.reasoningTokens, outputTokens),
+  }
+  // A cut answer without figures is ordinary; a whole one, or wrong figures, are not.
+  return { usage, suspect: evidence.complete || claimed !== undefined }
+}
+
+function isCredible(claimed: TokenUsage, { metered, bounds }: UsageEvidence): boolean {
+  const figures = [
+    claimed.inputTokens,
+    claimed.cachedInputTokens,
+    claimed.outputTokens,
+    claimed.reasoningTokens,
+  ]
+  return (
+    figures.every((figure) => Number.isSafeInteger(figure) && figure >= 0) &&
+    !metered.claimDecreased &&
+    claimed.inputTokens <= bounds.inputTokensMax &&
+    claimed.cachedInputTokens <= claimed.inputTokens &&
+    claimed.outputTokens <= bounds.outputTokensMax &&
+    claimed.reasoningTokens <= claimed.outputTokens &&
+    // Nothing said is nothing billed; but something said is at least one token.
+    (metered.outputTokens === 0 || claimed.outputTokens > 0)
+  )
+}
+
+function clamp(value: number, max: number): number {
+  return Math.min(value, max)
+}

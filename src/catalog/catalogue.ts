@@ -1,0 +1,173 @@
+/**
+ * The catalogue as a gateway holds it: which models are offered, by which names, at which prices from when on. Pure; built once from
+ * each snapshot, so that a request only looks things up.
+ */
+import type { PinnedPrice } from '../billing/usage.ts'
+
+export const modelCategories = [
+  'chat',
+  'embedding',
+  'rerank',
+  'audio',
+  'image',
+  'moderation',
+] as const
+export type ModelCategory = (typeof modelCategories)[number]
+
+export const lifecyclePhases = ['evaluation', 'production', 'deprecated', 'retired'] as const
+export type LifecyclePhase = (typeof lifecyclePhases)[number]
+
+export const priceUnits = [
+  'input_token',
+  'cached_input_token',
+  'output_token',
+  'reasoning_token',
+  'rerank_token',
+  'audio_minute',
+  'image',
+  'character',
+] as const
+export type PriceUnit = (typeof priceUnits)[number]
+
+/** Rows of the database that survive a trip through JSON: money is a decimal string of nano-units. */
+export interface CatalogRecords {
+  readonly models: readonly ModelRecord[]
+  readonly aliases: readonly { readonly alias: string; readonly modelId: string }[]
+  readonly prices: readonly PriceRecord[]
+}
+
+export interface ModelRecord {
+  readonly id: string
+  readonly publisher: string | null
+  readonly category: ModelCategory
+  readonly contextWindowTokens: number | null
+  readonly capabilities: readonly string[]
+  readonly phase: LifecyclePhase
+  /** An ISO date. */
+  readonly endOfSupport: string | null
+  readonly successor: string | null
+  readonly enabled: boolean
+  readonly createdAtMs: number
+}
+
+export interface PriceRecord {
+  readonly priceListId: string
+  readonly currency: string
+  readonly modelId: string
+  readonly unit: PriceUnit
+  readonly amountNanos: string
+  readonly effectiveFromMs: number
+}
+
+export interface CatalogModel {
+  readonly id: string
+  readonly category: ModelCategory
+  readonly contextWindowTokens: number | undefined
+  readonly capabilities: readonly string[]
+  readonly ownedBy: string
+  readonly createdAtMs: number
+  readonly phase: LifecyclePhase
+  readonly endOfSupport: string | undefined
+  readonly successor: string | undefined
+  readonly aliases: readonly string[]
+}
+
+export interface Catalogue {
+  /** Finds an offered model: enabled, and not retired. A model's own id wins over an alias of the same name. */
+  resolve(nameOrAlias: string): CatalogModel | undefined
+  /** All offered models, by id. */
+  list(): readonly CatalogModel[]
+  /** The price that a list asks for a model at a moment; `undefined` when a unit that the model is charged by has no price. */
+  priceOf(priceListId: string, modelId: string, atMs: number): PinnedPrice | undefined
+}
+
+export function createCatalogue(records: CatalogRecords): Catalogue {
+  const models = new Map<string, CatalogModel>()
+  for (const record of records.models) {
+    if (record.enabled && record.phase !== 'retired') {
+      models.set(record.id, toCatalogModel(record, records.aliases))
+    }
+  }
+  const names = new Map(models)
+  for (const { alias, modelId } of records.aliases) {
+    const model = models.get(modelId)
+    if (model && !names.has(alias)) names.set(alias, model)
+  }
+  const list = [...models.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  const periods = pricePeriods(records.prices, models)
+
+  return {
+    resolve: (nameOrAlias) => names.get(nameOrAlias),
+    list: () => list,
+    priceOf: (priceListId, modelId, atMs) =>
+      periods.get(`${priceListId}@${modelId}`)?.findLast((period) => period.fromMs <= atMs)?.price,
+  }
+}
+
+function toCatalogModel(record: ModelRecord, aliases: CatalogRecords['aliases']): CatalogModel {
+  return {
+    id: record.id,
+    category: record.category,
+    contextWindowTokens: record.contextWindowTokens ?? undefined,
+    capabilities: record.capabilities,
+    ownedBy: record.publisher ?? 'unknown',
+    createdAtMs: record.createdAtMs,
+    phase: record.phase,
+    endOfSupport: record.endOfSupport ?? undefined,
+    successor: record.successor ?? undefined,
+    aliases: aliases.filter((entry) => entry.modelId === record.id).map((entry) => entry.alias),
+  }
+}
+
+/** From `fromMs` until the next period. A missing price is a period too: the model is refused in it. */
+interface PricePeriod {
+  readonly fromMs: number
+  readonly price: PinnedPrice | undefined
+}
+
+/** A price list's id has no `@`, so the key names one pair only. */
+function pricePeriods(
+  prices: readonly PriceRecord[],
+  models: ReadonlyMap<string, CatalogModel>,
+): Map<string, PricePeriod[]> {
+  const rows = Map.groupBy(prices, (price) => `${price.priceListId}@${price.modelId}`)
+  const periods = new Map<string, PricePeriod[]>()
+  for (const [key, group] of rows) {
+    const model = models.get(group[0]?.modelId ?? '')
+    if (!model) continue
+    const moments = [...new Set(group.map((row) => row.effectiveFromMs))].toSorted((a, b) => a - b)
+    periods.set(
+      key,
+      moments.map((fromMs) => ({ fromMs, price: pinPrice(group, model.category, fromMs) })),
+    )
+  }
+  return periods
+}
+
+/** Embeddings are charged by input alone. Tokens of a class without a price of its own cost what their kind costs. */
+function pinPrice(
+  rows: readonly PriceRecord[],
+  category: ModelCategory,
+  atMs: number,
+): PinnedPrice | undefined {
+  const inForce = (unit: PriceUnit): PriceRecord | undefined => {
+    const candidates = rows.filter((row) => row.unit === unit && row.effectiveFromMs <= atMs)
+    return candidates.toSorted((a, b) => b.effectiveFromMs - a.effectiveFromMs)[0]
+  }
+  const input = inForce('input_token')
+  const cached = inForce('cached_input_token') ?? input
+  const output = inForce('output_token')
+  const reasoning = inForce('reasoning_token') ?? output
+  if (!input || (!output && category !== 'embedding')) return undefined
+
+  const used = [input, cached, output, reasoning].filter((row) => row !== undefined)
+  const newestMs = Math.max(...used.map((row) => row.effectiveFromMs))
+  return {
+    version: `${input.priceListId}@${new Date(newestMs).toISOString()}`,
+    currency: input.currency,
+    inputNanos: BigInt(input.amountNanos),
+    cachedInputNanos: BigInt(cached?.amountNanos ?? input.amountNanos),
+    outputNanos: BigInt(output?.amountNanos ?? 0),
+    reasoningNanos: BigInt(reasoning?.amountNanos ?? 0),
+  }
+}

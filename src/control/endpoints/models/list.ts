@@ -1,0 +1,37 @@
+import { z } from 'zod'
+import { listModels } from '../../../catalog/catalog.ts'
+import type { Clock } from '../../../platform/clock.ts'
+import { category, page } from '../../model-parameters.ts'
+import { modelView, viewModels } from '../../model-view.ts'
+import { defineOperation } from '../../operation.ts'
+
+const query = z.object({
+  ...page,
+  enabled: z.stringbool().optional().describe('Only models that are offered, or only others.'),
+  category: category.optional(),
+})
+const result = z.object({ data: z.array(modelView), hasMore: z.boolean() })
+
+export const listModelsOperation = defineOperation<
+  { readonly clock: Clock },
+  unknown,
+  z.infer<typeof query>,
+  unknown,
+  z.infer<typeof result>
+>({
+  id: 'models.list',
+  method: 'GET',
+  path: '/models',
+  permission: 'catalog:read',
+  summary: 'List the models of the catalogue, by id',
+  query,
+  result,
+  async handle({ query: filter }, { tx, deps }) {
+    const found = await listModels(tx, { ...filter, limit: filter.limit + 1 })
+    const models = found.slice(0, filter.limit)
+    return {
+      data: await viewModels(tx, models, deps.clock.nowMs()),
+      hasMore: found.length > filter.limit,
+    }
+  },
+})

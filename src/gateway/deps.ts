@@ -1,0 +1,22 @@
+/** What the gateway's stages are given. Built in app/wire-gateway.ts; tests build their own. */
+import type { Billing } from '../billing/billing.ts'
+import type { Catalogue } from '../catalog/catalogue.ts'
+import type { KeyDirectory } from '../identity/key-directory.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Logger } from '../platform/log.ts'
+import type { GatewayMetrics } from './metrics.ts'
+import type { Replicas } from './replicas.ts'
+
+export interface GatewayDeps {
+  /** Functions, because a snapshot replaces what they return. */
+  readonly keys: () => KeyDirectory
+  readonly catalogue: () => Catalogue
+  readonly replicas: Replicas
+  readonly billing: Billing
+  readonly metrics: GatewayMetrics
+  readonly clock: Clock
+  readonly log: Logger
+  /** Called with each accepted key, so that its last use can be shown. */
+  readonly keyUsed: (apiKeyId: string) => void
+  readonly isDraining: () => boolean
+}

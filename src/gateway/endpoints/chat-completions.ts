@@ -1,0 +1,63 @@
+import { estimateInputTokens, inputTokensUpperBound } from '../../billing/estimate.ts'
+import { parseBoundedJson } from '../../platform/http/json-limits.ts'
+import { defineEndpoint } from '../endpoint.ts'
+import { streamAnswer } from '../stages/respond.ts'
+import { parseChatRequest, toEngineBody } from '../wire/openai/chat-request.ts'
+import { createChatStreamEncoder, keepAliveComment } from '../wire/openai/chat-stream.ts'
+import { gatherChat } from '../wire/openai/chat-whole.ts'
+import type { ChatWork } from '../work.ts'
+
+interface ChatCompletionsWork extends ChatWork {
+  readonly includeUsage: boolean
+}
+
+export const chatCompletions = defineEndpoint<ChatCompletionsWork>({
+  method: 'POST',
+  path: '/v1/chat/completions',
+
+  parse(bytes) {
+    const request = parseChatRequest(parseBoundedJson(bytes))
+    const body = toEngineBody(request)
+    const maxOutputTokens = request.max_completion_tokens ?? request.max_tokens ?? undefined
+    return {
+      kind: 'chat',
+      endpoint: '/v1/chat/completions',
+      modelName: request.model,
+      streamed: request.stream === true,
+      includeUsage: request.stream_options?.include_usage === true,
+      body,
+      choices: request.n ?? 1,
+      maxOutputTokens,
+      estimatedInputTokens: estimateInputTokens(body),
+      inputTokensMax: inputTokensUpperBound(body),
+    }
+  },
+
+  async respond({ exchange, work, model, parts, deps }) {
+    const options = {
+      id: `chatcmpl-${exchange.requestId.replace(/^req_/, '')}`,
+      createdSeconds: Math.floor(deps.clock.nowMs() / 1_000),
+      model: model.model.id,
+      systemFingerprint: 'fp_colonnade',
+      includeUsage: work.includeUsage,
+    }
+    if (work.streamed) {
+      const encode = createChatStreamEncoder(options)
+      await streamAnswer({
+        exchange,
+        parts,
+        encode,
+        keepAlive: keepAliveComment,
+        clock: deps.clock,
+      })
+      return
+    }
+    const body = await gatherChat(parts, options)
+    const processingMs = Math.round(deps.clock.monotonicMs() - exchange.startedMs)
+    await exchange.send(
+      200,
+      { 'content-type': 'application/json', 'openai-processing-ms': String(processingMs) },
+      body,
+    )
+  },
+})

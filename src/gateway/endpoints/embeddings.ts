@@ -1,0 +1,62 @@
+import { estimateInputTokens, inputTokensUpperBound } from '../../billing/estimate.ts'
+import type { TokenUsage } from '../../engines/engine.ts'
+import { assert } from '../../platform/assert.ts'
+import { Fault } from '../../platform/fault.ts'
+import { parseBoundedJson } from '../../platform/http/json-limits.ts'
+import { defineEndpoint } from '../endpoint.ts'
+import { parseEmbeddingsRequest, renderEmbeddings } from '../wire/openai/embeddings.ts'
+import type { EmbeddingWork } from '../work.ts'
+
+interface EmbeddingsWork extends EmbeddingWork {
+  readonly encoding: 'float' | 'base64'
+}
+
+export const embeddings = defineEndpoint<EmbeddingsWork>({
+  method: 'POST',
+  path: '/v1/embeddings',
+
+  parse(bytes) {
+    const request = parseEmbeddingsRequest(parseBoundedJson(bytes))
+    return {
+      kind: 'embedding',
+      endpoint: '/v1/embeddings',
+      modelName: request.model,
+      streamed: false,
+      input: request.input,
+      dimensions: request.dimensions,
+      encoding: request.encoding,
+      estimatedInputTokens: estimateInputTokens({ input: request.input }),
+      inputTokensMax: inputTokensUpperBound({ input: request.input }),
+    }
+  },
+
+  async respond({ exchange, work, model, parts }) {
+    let vectors: readonly (readonly number[])[] | undefined
+    let usage: TokenUsage | undefined
+    for await (const part of parts) {
+      if (part.type === 'embeddings') {
+        vectors = part.vectors
+        checkDimensions(work, vectors)
+      } else if (part.type === 'usage') usage = part.usage
+    }
+    assert(vectors && usage, 'an embedding answer has vectors and usage')
+    const body = renderEmbeddings({
+      model: model.model.id,
+      vectors,
+      encoding: work.encoding,
+      usage,
+    })
+    await exchange.send(200, { 'content-type': 'application/json' }, body)
+  },
+})
+
+/** Engines that cannot shorten vectors ignore the wish; a vector of another length must not pass for the one asked for. */
+function checkDimensions(work: EmbeddingsWork, vectors: readonly (readonly number[])[]): void {
+  const length = vectors[0]?.length
+  if (work.dimensions === undefined || length === work.dimensions) return
+  throw new Fault({
+    code: 'client.unsupported_value',
+    public: `This model's vectors have ${length} dimensions; it cannot give ${work.dimensions}. Leave 'dimensions' out.`,
+    param: 'dimensions',
+  })
+}

@@ -1,0 +1,47 @@
+/** `GET /v1/models` and `/v1/models/{id}`: what this key may use, and nothing of what it may not. */
+import type { CatalogModel } from '../../catalog/catalogue.ts'
+import type { GatewayDeps } from '../deps.ts'
+import type { Exchange } from '../exchange.ts'
+import { authenticate } from '../stages/authenticate.ts'
+import { mayUse, modelNotFound } from '../stages/resolve-model.ts'
+
+export async function listModels(exchange: Exchange, deps: GatewayDeps): Promise<void> {
+  const caller = authenticate(exchange, deps)
+  const data = deps
+    .catalogue()
+    .list()
+    .filter((model) => mayUse(caller, model))
+    .map(toWireModel)
+  await exchange.send(
+    200,
+    { 'content-type': 'application/json' },
+    JSON.stringify({ object: 'list', data }),
+  )
+}
+
+/** The id may hold `/` and `:`, encoded or not; the router has decoded it. */
+export async function retrieveModel(
+  exchange: Exchange,
+  name: string,
+  deps: GatewayDeps,
+): Promise<void> {
+  const caller = authenticate(exchange, deps)
+  const model = deps.catalogue().resolve(name)
+  if (!model || !mayUse(caller, model, name)) throw modelNotFound()
+  await exchange.send(
+    200,
+    { 'content-type': 'application/json' },
+    JSON.stringify(toWireModel(model)),
+  )
+}
+
+function toWireModel(model: CatalogModel): Record<string, unknown> {
+  return {
+    id: model.id,
+    object: 'model',
+    created: Math.floor(model.createdAtMs / 1_000),
+    owned_by: model.ownedBy ?? 'colonnade',
+    context_window: model.contextWindowTokens ?? null,
+    capabilities: model.capabilities,
+  }
+}

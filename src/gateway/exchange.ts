@@ -1,0 +1,215 @@
+/** One HTTP exchange with a client: the request as it arrived, before it is trusted, and the way to answer it. */
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import { promisify } from 'node:util'
+import { gunzip } from 'node:zlib'
+import { Fault } from '../platform/fault.ts'
+
+export interface Exchange {
+  readonly requestId: string
+  readonly headers: IncomingHttpHeaders
+  readonly ip: string
+  /** Monotonic milliseconds at arrival. */
+  readonly startedMs: number
+  /** Aborted when the client leaves, stops reading, or the request has taken too long. */
+  readonly signal: AbortSignal
+  /** Whether the client itself ended the exchange early. */
+  readonly clientLeft: boolean
+  /** Ends whatever still works for this exchange. */
+  abort(): void
+  /** Reads the whole body once, within the limits. */
+  readBody(): Promise<Buffer>
+  /** Sends a whole answer. Resolves when it was handed to the socket. */
+  send(status: number, headers: Readonly<Record<string, string>>, body: string): Promise<void>
+  /** Sends the head of a stream. */
+  startStream(headers: Readonly<Record<string, string>>): void
+  readonly streamStarted: boolean
+  /** Writes one piece of a stream; resolves once the client has room for more. */
+  write(text: string): Promise<void> | undefined
+  endStream(): void
+}
+
+export interface ExchangeLimits {
+  readonly bodyBytesMax: number
+  /** How long a client may take to send its body. */
+  readonly bodyTimeoutMs: number
+  /** How long a client may stop reading before its stream is given up. */
+  readonly stalledReaderMs: number
+  readonly totalTimeoutMs: number
+}
+
+const inflate = promisify(gunzip)
+/** One reason for all: making a DOMException with a stack for each abort costs more than authenticating does. */
+const ended = new Error('the exchange ended')
+
+export function openExchange(options: {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly requestId: string
+  readonly ip: string
+  readonly startedMs: number
+  readonly commonHeaders: Readonly<Record<string, string>>
+  readonly limits: ExchangeLimits
+}): Exchange & { close(): void } {
+  const { request, response, limits } = options
+  const abort = new AbortController()
+  let clientLeft = false
+  let streamStarted = false
+  const onClose = (): void => {
+    if (response.writableFinished) return
+    clientLeft = true
+    abort.abort(ended)
+  }
+  response.on('close', onClose)
+  const totalTimer = setTimeout(() => abort.abort(ended), limits.totalTimeoutMs)
+
+  const head = (headers: Readonly<Record<string, string>>): Record<string, string> => ({
+    ...options.commonHeaders,
+    'x-request-id': options.requestId,
+    ...headers,
+  })
+
+  return {
+    requestId: options.requestId,
+    headers: request.headers,
+    ip: options.ip,
+    startedMs: options.startedMs,
+    signal: abort.signal,
+    get clientLeft() {
+      return clientLeft
+    },
+    get streamStarted() {
+      return streamStarted
+    },
+    abort: () => abort.abort(ended),
+    readBody: () => readBody(request, limits),
+    send(status, headers, body) {
+      if (response.destroyed || response.headersSent) return Promise.resolve()
+      const unread = !request.complete
+      response.writeHead(status, {
+        ...head(headers),
+        'content-length': String(Buffer.byteLength(body)),
+        // A body that nobody will read must not become the next request on this connection.
+        ...(unread ? { connection: 'close' } : {}),
+      })
+      // A string leaves in one write with its head; a buffer would take two.
+      response.end(body)
+      if (unread) request.once('error', () => {}).resume()
+      return Promise.resolve()
+    },
+    startStream(headers) {
+      streamStarted = true
+      response.writeHead(200, head(headers))
+      response.flushHeaders()
+    },
+    write(text) {
+      if (response.destroyed) return undefined
+      if (response.write(text)) return undefined
+      return roomToWrite(response, limits.stalledReaderMs, () => {
+        clientLeft = true
+        abort.abort(ended)
+        response.destroy()
+      })
+    },
+    endStream() {
+      response.end()
+    },
+    close() {
+      clearTimeout(totalTimer)
+      response.off('close', onClose)
+    },
+  }
+}
+
+/** Resolves when the socket drained or closed; a reader that takes nothing for too long is given up. */
+function roomToWrite(
+  response: ServerResponse,
+  stalledReaderMs: number,
+  giveUp: () => void,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      response.off('drain', done)
+      response.off('close', done)
+      resolve()
+    }
+    const timer = setTimeout(() => {
+      giveUp()
+      done()
+    }, stalledReaderMs)
+    response.once('drain', done)
+    response.once('close', done)
+  })
+}
+
+async function readBody(request: IncomingMessage, limits: ExchangeLimits): Promise<Buffer> {
+  const type = request.headers['content-type'] ?? ''
+  if (!/^application\/json\s*(;|$)/i.test(type)) {
+    throw new Fault({
+      code: 'client.unsupported_media_type',
+      public: "Send the body as JSON, with the header 'content-type: application/json'.",
+    })
+  }
+  const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
+  if (encoding !== 'identity' && encoding !== 'gzip') {
+    throw new Fault({
+      code: 'client.unsupported_media_type',
+      public: "The content encoding is not supported. Send the body as it is, or with 'gzip'.",
+    })
+  }
+  if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytesMax) throw tooLarge(limits)
+  const bytes = await collectBody(request, limits)
+  return encoding === 'gzip' ? unzip(bytes, limits) : bytes
+}
+
+function collectBody(request: IncomingMessage, limits: ExchangeLimits): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    const finish = (settle: () => void): void => {
+      clearTimeout(timer)
+      request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
+      settle()
+    }
+    const fail = (fault: Fault): void => finish(() => reject(fault))
+    const onData = (chunk: Buffer): void => {
+      bytes += chunk.length
+      if (bytes > limits.bodyBytesMax) fail(tooLarge(limits))
+      else chunks.push(chunk)
+    }
+    const onEnd = (): void =>
+      finish(() => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)))
+    const onClose = (): void =>
+      fail(new Fault({ code: 'client.gone', public: 'The client closed the request.' }))
+    const timer = setTimeout(
+      () =>
+        fail(
+          new Fault({
+            code: 'client.request_timeout',
+            public: `The body did not arrive within ${limits.bodyTimeoutMs / 1_000} seconds.`,
+          }),
+        ),
+      limits.bodyTimeoutMs,
+    )
+    request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
+  })
+}
+
+async function unzip(bytes: Buffer, limits: ExchangeLimits): Promise<Buffer> {
+  try {
+    return await inflate(bytes, { maxOutputLength: limits.bodyBytesMax })
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE') {
+      throw tooLarge(limits)
+    }
+    throw new Fault({ code: 'client.invalid_request', public: 'The body is not valid gzip.' })
+  }
+}
+
+function tooLarge(limits: ExchangeLimits): Fault {
+  const mebibytes = Math.floor(limits.bodyBytesMax / 1024 / 1024)
+  return new Fault({
+    code: 'client.body_too_large',
+    public: `The body is larger than the limit of ${mebibytes} MiB.`,
+  })
+}

@@ -1,0 +1,259 @@
+/** The data plane's listener: the list of its routes, what holds for all of them, and how a failed call is answered. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import fastify, { type FastifyInstance } from 'fastify'
+import { Fault, toFault } from '../platform/fault.ts'
+import { newId } from '../platform/ids.ts'
+import type { GatewayDeps } from './deps.ts'
+import type { Endpoint } from './endpoint.ts'
+import { chatCompletions } from './endpoints/chat-completions.ts'
+import { embeddings } from './endpoints/embeddings.ts'
+import { listModels, retrieveModel } from './endpoints/models.ts'
+import { openExchange, type Exchange, type ExchangeLimits } from './exchange.ts'
+import { serve } from './pipeline.ts'
+import { errorHeaders, toWireError } from './wire/openai/errors.ts'
+
+export const endpoints: readonly Endpoint[] = [chatCompletions, embeddings]
+
+export interface GatewayOptions {
+  readonly limits: ExchangeLimits
+  /** Origins whose pages may call the API; empty for none, `['*']` for any. */
+  readonly corsOrigins: readonly string[]
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer } | undefined
+  /** Requests under way at once; more are refused, so that memory has a bound. */
+  readonly openRequestsMax: number
+}
+
+export interface Gateway {
+  readonly app: FastifyInstance
+  openRequests(): number
+}
+
+const exposedHeaders =
+  'x-request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms, x-should-retry'
+
+export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gateway {
+  let openRequests = 0
+  const app = createListener(options)
+
+  /** Runs one call from its first byte to its last, and answers what it throws. */
+  const handle = async (
+    route: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    work: (exchange: Exchange) => Promise<void>,
+  ): Promise<void> => {
+    const startedMs = deps.clock.monotonicMs()
+    const exchange = openExchange({
+      request,
+      response,
+      requestId: newId('req'),
+      ip: request.socket.remoteAddress ?? '',
+      startedMs,
+      commonHeaders: commonHeaders(request, options.corsOrigins),
+      limits: options.limits,
+    })
+    openRequests += 1
+    let status: number = 200
+    try {
+      if (openRequests > options.openRequestsMax) throw overloaded()
+      await work(exchange)
+    } catch (error) {
+      status = await answerFault(toFault(error), exchange, route, deps)
+    } finally {
+      openRequests -= 1
+      exchange.close()
+      deps.metrics.answered(route, status, deps.clock.monotonicMs() - startedMs)
+    }
+  }
+
+  for (const endpoint of endpoints) {
+    app.route({
+      method: endpoint.method,
+      url: endpoint.path,
+      handler(request, reply) {
+        reply.hijack()
+        return handle(endpoint.path, request.raw, reply.raw, (exchange) =>
+          serve(endpoint, exchange, deps),
+        )
+      },
+    })
+  }
+  app.get('/v1/models', (request, reply) => {
+    reply.hijack()
+    return handle('/v1/models', request.raw, reply.raw, (exchange) => listModels(exchange, deps))
+  })
+  app.get<{ Params: { '*': string } }>('/v1/models/*', (request, reply) => {
+    reply.hijack()
+    return handle('/v1/models/{model}', request.raw, reply.raw, (exchange) =>
+      retrieveModel(exchange, request.params['*'], deps),
+    )
+  })
+  app.get('/health', () => ({ status: 'ok' }))
+  app.get('/ready', (_request, reply) => {
+    const ready = !deps.isDraining()
+    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'draining' })
+  })
+  app.options('/*', (request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(204, preflightHeaders(request.raw, options.corsOrigins)).end()
+  })
+  app.setNotFoundHandler((request, reply) => {
+    reply.hijack()
+    return handle('unknown', request.raw, reply.raw, () =>
+      Promise.reject(unknownRoute(request.url, request.method)),
+    )
+  })
+  app.setErrorHandler((error, request, reply) => {
+    reply.hijack()
+    return handle('unknown', request.raw, reply.raw, () => Promise.reject(fromFastify(error)))
+  })
+  return { app, openRequests: () => openRequests }
+}
+
+function createListener(options: GatewayOptions): FastifyInstance {
+  const app = fastify({
+    // Time limits against slow and idle clients; Node checks them every second instead of every thirty.
+    requestTimeout: 120_000,
+    connectionTimeout: 0,
+    keepAliveTimeout: 65_000,
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 1_000, maxHeaderSize: 16 * 1024 },
+    ...(options.tls
+      ? {
+          https: {
+            ...options.tls,
+            minVersion: 'TLSv1.3' as const,
+            headersTimeout: 10_000,
+            maxHeaderSize: 16 * 1024,
+          },
+        }
+      : {}),
+    routerOptions: {
+      ignoreTrailingSlash: true,
+      ignoreDuplicateSlashes: true,
+      maxParamLength: 1_000,
+    },
+    frameworkErrors(error, _request, reply) {
+      const fault = fromFastify(error)
+      reply.hijack()
+      reply.raw.writeHead(fault.status, errorHeaders(fault)).end(JSON.stringify(toWireError(fault)))
+    },
+    clientErrorHandler(error, socket) {
+      // What Node's strict parser refuses never reaches a route.
+      if (!socket.writable) return
+      const tooLarge = 'code' in error && error.code === 'HPE_HEADER_OVERFLOW'
+      const status = tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request'
+      const text = tooLarge
+        ? 'The request headers are too large.'
+        : 'The request is not valid HTTP.'
+      const fault = new Fault({ code: 'client.invalid_request', public: text })
+      const body = JSON.stringify(toWireError(fault))
+      socket.end(
+        `HTTP/1.1 ${status}\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+      )
+    },
+  })
+  // The pipeline reads bodies itself, after the key is known.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  return app
+}
+
+async function answerFault(
+  fault: Fault,
+  exchange: Exchange,
+  route: string,
+  deps: GatewayDeps,
+): Promise<number> {
+  deps.metrics.failed(fault.code)
+  const line = {
+    requestId: exchange.requestId,
+    clientRequestId: clientRequestId(exchange),
+    route,
+    code: fault.code,
+    internal: fault.internal,
+    param: fault.param,
+  }
+  if (fault.code === 'platform.bug')
+    deps.log.error({ ...line, error: fault.cause }, 'a call failed by a bug')
+  else if (fault.status >= 500) deps.log.warn(line, 'a call failed')
+  else deps.log.info(line, 'a call was refused')
+  if (!exchange.streamStarted) {
+    await exchange.send(fault.status, errorHeaders(fault), JSON.stringify(toWireError(fault)))
+  }
+  return fault.status
+}
+
+function clientRequestId(exchange: Exchange): string | undefined {
+  const value = exchange.headers['x-client-request-id']
+  // Printable ASCII only, so that a log line stays one line.
+  return typeof value === 'string' && /^[\x21-\x7e]{1,512}$/.test(value) ? value : undefined
+}
+
+function commonHeaders(
+  request: IncomingMessage,
+  origins: readonly string[],
+): Record<string, string> {
+  return {
+    'openai-version': '2020-10-01',
+    'x-content-type-options': 'nosniff',
+    ...corsHeaders(request, origins),
+  }
+}
+
+function corsHeaders(request: IncomingMessage, origins: readonly string[]): Record<string, string> {
+  const origin = request.headers.origin
+  if (origin === undefined || origins.length === 0) return {}
+  if (!origins.includes('*') && !origins.includes(origin)) return {}
+  return {
+    'access-control-allow-origin': origins.includes('*') ? '*' : origin,
+    'access-control-expose-headers': exposedHeaders,
+    vary: 'origin',
+  }
+}
+
+function preflightHeaders(
+  request: IncomingMessage,
+  origins: readonly string[],
+): Record<string, string> {
+  const cors = corsHeaders(request, origins)
+  if (Object.keys(cors).length === 0) return {}
+  return {
+    ...cors,
+    'access-control-allow-methods': 'GET, POST, OPTIONS',
+    'access-control-allow-headers':
+      request.headers['access-control-request-headers'] ?? 'authorization, content-type',
+    'access-control-max-age': '600',
+  }
+}
+
+function unknownRoute(url: string, method: string): Fault {
+  const path = url.split('?')[0] ?? ''
+  const known = endpoints.some(
+    (endpoint) => endpoint.path === path.replace(/\/+/g, '/').replace(/\/$/, ''),
+  )
+  if (known) {
+    return new Fault({
+      code: 'client.method_not_allowed',
+      public: `This address takes POST, not ${method}.`,
+    })
+  }
+  return new Fault({
+    code: 'client.route_not_found',
+    public: `Unknown address. The API's base URL ends in /v1; the routes are ${endpoints.map((endpoint) => endpoint.path).join(', ')} and /v1/models.`,
+  })
+}
+
+function fromFastify(error: unknown): Fault {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  if (!code.startsWith('FST_ERR_')) return toFault(error)
+  return new Fault({
+    code: 'client.invalid_request',
+    public: 'The request is not valid.',
+    internal: code,
+  })
+}
+
+function overloaded(): Fault {
+  const text = 'The gateway holds as many requests as it can. Try again shortly.'
+  return new Fault({ code: 'capacity.overloaded', public: text, retryAfterMs: 1_000 })
+}

@@ -1,0 +1,125 @@
+/** The replicas that this gateway can reach: their engines, and what it knows of them from its own traffic. */
+import type { Engine } from '../engines/engine.ts'
+import { planAttempts, type Candidate } from '../router/router.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { ReplicaRecord } from '../fleet/fleet.ts'
+
+export interface Replica {
+  readonly id: string
+  readonly modelId: string
+  readonly engineModel: string
+  readonly engine: Engine
+}
+
+export interface Replicas {
+  /** Replaces the known set; engines that stay keep their connections and their record. */
+  apply(records: readonly ReplicaRecord[]): void
+  /** The attempts for a model, best first; empty when no replica serves it. */
+  plan(modelId: string): readonly Replica[]
+  began(replica: Replica): void
+  ended(replica: Replica): void
+  succeeded(replica: Replica): void
+  failed(replica: Replica): void
+  inFlight(): ReadonlyMap<string, number>
+  close(): Promise<void>
+}
+
+interface Entry {
+  readonly replica: Replica
+  readonly fingerprint: string
+  inFlight: number
+  failuresInARow: number
+  failedAtMs: number
+}
+
+export function createReplicas(options: {
+  readonly connect: (record: ReplicaRecord) => Engine
+  readonly clock: Clock
+  readonly onCloseError: (error: unknown) => void
+}): Replicas {
+  const { clock } = options
+  let entries = new Map<string, Entry>()
+  let byModel = new Map<string, Entry[]>()
+  let turn = 0
+
+  const retire = (entry: Entry): void => {
+    // Its streams go on; the connections close when the last one has ended.
+    if (entry.inFlight === 0) entry.replica.engine.close().catch(options.onCloseError)
+  }
+  const isCurrent = (entry: Entry): boolean => entries.get(entry.replica.id) === entry
+  /** Retired entries are still found by the requests that they serve. */
+  const owners = new WeakMap<Replica, Entry>()
+
+  return {
+    apply(records) {
+      const before = entries
+      entries = new Map()
+      byModel = new Map()
+      for (const record of records) {
+        const fingerprint = JSON.stringify([
+          record.baseUrl,
+          record.engineKind,
+          record.engineModel,
+          record.sealedKey,
+        ])
+        const known = before.get(record.id)
+        const entry = known?.fingerprint === fingerprint ? known : open(record, fingerprint)
+        entries.set(record.id, entry)
+        byModel.set(record.modelId, [...(byModel.get(record.modelId) ?? []), entry])
+      }
+      for (const entry of before.values()) if (!isCurrent(entry)) retire(entry)
+    },
+    plan(modelId) {
+      const known = byModel.get(modelId)
+      if (!known) return []
+      if (known.length === 1 && known[0]) return [known[0].replica]
+      turn += 1
+      const candidates: Candidate[] = known.map((entry) => ({
+        replicaId: entry.replica.id,
+        inFlight: entry.inFlight,
+        failuresInARow: entry.failuresInARow,
+        failedAtMs: entry.failedAtMs,
+      }))
+      return planAttempts(candidates, clock.monotonicMs(), turn).flatMap(
+        (id) => entries.get(id)?.replica ?? [],
+      )
+    },
+    began(replica) {
+      const entry = owners.get(replica)
+      if (entry) entry.inFlight += 1
+    },
+    ended(replica) {
+      const entry = owners.get(replica)
+      if (!entry) return
+      entry.inFlight -= 1
+      if (!isCurrent(entry)) retire(entry)
+    },
+    succeeded(replica) {
+      const entry = owners.get(replica)
+      if (entry) entry.failuresInARow = 0
+    },
+    failed(replica) {
+      const entry = owners.get(replica)
+      if (!entry) return
+      entry.failuresInARow += 1
+      entry.failedAtMs = clock.monotonicMs()
+    },
+    inFlight: () =>
+      new Map([...entries.values()].map((entry) => [entry.replica.id, entry.inFlight])),
+    async close() {
+      await Promise.all([...entries.values()].map((entry) => entry.replica.engine.close()))
+    },
+  }
+
+  function open(record: ReplicaRecord, fingerprint: string): Entry {
+    const replica = {
+      id: record.id,
+      modelId: record.modelId,
+      engineModel: record.engineModel,
+      engine: options.connect(record),
+    }
+    const entry = { replica, fingerprint, inFlight: 0, failuresInARow: 0, failedAtMs: 0 }
+    owners.set(replica, entry)
+    return entry
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * Sends the work to a replica. Another one is tried only while no engine has accepted the request, so nothing is ever generated, or billed,
+ * twice. Once an engine accepted, its stream is the answer, whatever becomes of it.
+ */
+import type { StreamPart } from '../../engines/engine.ts'
+import { Fault, toFault, type FaultCode } from '../../platform/fault.ts'
+import type { GatewayDeps } from '../deps.ts'
+import type { Exchange } from '../exchange.ts'
+import type { Replica } from '../replicas.ts'
+import type { Work } from '../work.ts'
+import type { Admission } from './admit.ts'
+import type { OfferedModel } from './resolve-model.ts'
+
+export interface EngineAnswer {
+  readonly replicaId: string
+  readonly parts: AsyncIterable<StreamPart>
+}
+
+const attemptsMax = 2
+
+/** The engine did not start the work, so another replica may. */
+const retryable: ReadonlySet<FaultCode> = new Set([
+  'upstream.unreachable',
+  'upstream.failed',
+  'capacity.overloaded',
+  'capacity.engine_rate_limited',
+])
+
+export async function dispatch(
+  job: {
+    readonly model: OfferedModel
+    readonly work: Work
+    readonly exchange: Exchange
+    readonly admission: Admission
+  },
+  deps: Pick<GatewayDeps, 'replicas' | 'metrics' | 'log'>,
+): Promise<EngineAnswer> {
+  const plan = deps.replicas.plan(job.model.model.id).slice(0, attemptsMax)
+  let last: Fault | undefined
+  for (const replica of plan) {
+    try {
+      return await attempt(replica, job, deps)
+    } catch (error) {
+      last = toFault(error)
+      if (!retryable.has(last.code) || job.exchange.signal.aborted) throw last
+      deps.log.warn(
+        {
+          requestId: job.exchange.requestId,
+          replica: replica.id,
+          code: last.code,
+          internal: last.internal,
+        },
+        'an attempt failed before the engine accepted it',
+      )
+    }
+  }
+  throw last ?? noReplica(job.model)
+}
+
+async function attempt(
+  replica: Replica,
+  job: { readonly work: Work; readonly exchange: Exchange; readonly admission: Admission },
+  deps: Pick<GatewayDeps, 'replicas' | 'metrics'>,
+): Promise<EngineAnswer> {
+  const { work, exchange, admission } = job
+  const call = { signal: exchange.signal, requestId: exchange.requestId }
+  const { engine, engineModel } = replica
+  deps.replicas.began(replica)
+  try {
+    const parts = await (work.kind === 'chat'
+      ? engine.chat(
+          { model: engineModel, body: work.body, stream: admission.streamsFromEngine },
+          call,
+        )
+      : engine.embed({ model: engineModel, input: work.input, dimensions: work.dimensions }, call))
+    return { replicaId: replica.id, parts: track(parts, replica, deps) }
+  } catch (error) {
+    if (isReplicaFailure(error)) deps.replicas.failed(replica)
+    deps.replicas.ended(replica)
+    throw error
+  }
+}
+
+/** Passes the parts on, and keeps the replica's record straight however the stream ends. */
+async function* track(
+  parts: AsyncIterable<StreamPart>,
+  replica: Replica,
+  deps: Pick<GatewayDeps, 'replicas'>,
+): AsyncGenerator<StreamPart> {
+  try {
+    for await (const part of parts) {
+      if (part.type === 'end') deps.replicas.succeeded(replica)
+      yield part
+    }
+  } catch (error) {
+    if (isReplicaFailure(error)) deps.replicas.failed(replica)
+    throw error
+  } finally {
+    deps.replicas.ended(replica)
+  }
+}
+
+function isReplicaFailure(error: unknown): boolean {
+  return (
+    error instanceof Fault &&
+    error.code.startsWith('upstream.') &&
+    error.code !== 'upstream.rejected'
+  )
+}
+
+function noReplica(offered: OfferedModel): Fault {
+  return new Fault({
+    code: 'capacity.no_replica',
+    public: 'No engine serves this model at the moment. Try again shortly, or ask your provider.',
+    internal: `no ready replica of ${offered.model.id}: colonnade engine list`,
+    retryAfterMs: 5_000,
+  })
+}

@@ -1,0 +1,62 @@
+/** Writes a stream of parts to the client as server-sent events, at the client's pace. */
+import type { StreamPart } from '../../engines/engine.ts'
+import type { Clock } from '../../platform/clock.ts'
+import { Fault, toFault } from '../../platform/fault.ts'
+import type { Exchange } from '../exchange.ts'
+import { toWireError } from '../wire/openai/errors.ts'
+
+/** Proxies and SDKs give up on silent connections after a minute or so. */
+const keepAliveMs = 10_000
+
+const streamHeaders = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache',
+  'x-accel-buffering': 'no',
+}
+
+/**
+ * The head waits for the first part, so that an early failure has its true status; after a long silence of an engine that has accepted the
+ * work, the head goes out and comments keep the connection open. A failure after the head ends the stream with an error event and
+ * without its terminal marker: a cut answer never looks whole.
+ */
+export async function streamAnswer(options: {
+  readonly exchange: Exchange
+  readonly parts: AsyncIterable<StreamPart>
+  readonly encode: (part: StreamPart) => string
+  readonly keepAlive: string
+  readonly clock: Clock
+}): Promise<void> {
+  const { exchange, encode } = options
+  const start = (): void => {
+    if (exchange.streamStarted) return
+    const processingMs = Math.round(options.clock.monotonicMs() - exchange.startedMs)
+    exchange.startStream({ ...streamHeaders, 'openai-processing-ms': String(processingMs) })
+  }
+  const timer = setInterval(() => {
+    start()
+    void exchange.write(options.keepAlive)
+  }, keepAliveMs)
+  try {
+    for await (const part of options.parts) {
+      const text = encode(part)
+      if (text === '') continue
+      start()
+      timer.refresh()
+      const room = exchange.write(text)
+      if (room) await room
+      if (exchange.signal.aborted) throw gone()
+    }
+    exchange.endStream()
+  } catch (error) {
+    if (!exchange.streamStarted) throw error
+    void exchange.write(`data: ${JSON.stringify(toWireError(toFault(error)))}\n\n`)
+    exchange.endStream()
+    throw error
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+function gone(): Fault {
+  return new Fault({ code: 'client.gone', public: 'The client closed the request.' })
+}

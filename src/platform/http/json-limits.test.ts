@@ -1,0 +1,113 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { Fault } from '../fault.ts'
+import { jsonDepthMax, parseBoundedJson } from './json-limits.ts'
+
+const parse = (text: string): unknown => parseBoundedJson(Buffer.from(text))
+const codeOf = (text: string): string => {
+  try {
+    parse(text)
+    return 'accepted'
+  } catch (error) {
+    return error instanceof Fault ? error.code : 'not a fault'
+  }
+}
+
+const cases = [
+  { name: 'a plain object passes', given: '{"a":[1,2,{"b":"c"}]}', want: 'accepted' },
+  {
+    name: 'the deepest allowed nesting passes',
+    given: '['.repeat(jsonDepthMax) + ']'.repeat(jsonDepthMax),
+    want: 'accepted',
+  },
+  {
+    name: 'one level more is refused',
+    given: '['.repeat(jsonDepthMax + 1) + ']'.repeat(jsonDepthMax + 1),
+    want: 'client.invalid_json',
+  },
+  {
+    name: 'a depth bomb is refused without building it',
+    given: '['.repeat(5_000_000),
+    want: 'client.invalid_json',
+  },
+  {
+    name: 'too many values are refused',
+    given: `[${'0,'.repeat(1_000_001)}0]`,
+    want: 'client.invalid_json',
+  },
+  {
+    name: '__proto__ is refused',
+    given: '{"a":{"__proto__":{"isAdmin":true}}}',
+    want: 'client.invalid_json',
+  },
+  {
+    name: 'an escaped __proto__ is refused',
+    given: '{"\\u005f_proto__":1}',
+    want: 'client.invalid_json',
+  },
+  {
+    name: '__proto__ deep inside a schema is refused',
+    given: `${'{"a":'.repeat(10)}{"__proto__":1}${'}'.repeat(10)}`,
+    want: 'client.invalid_json',
+  },
+  {
+    name: 'constructor among own fields is refused',
+    given: '{"constructor":1}',
+    want: 'client.invalid_json',
+  },
+  {
+    name: 'a tool parameter may be called constructor',
+    given:
+      '{"tools":[{"function":{"parameters":{"properties":{"constructor":{"type":"string"}}}}}]}',
+    want: 'accepted',
+  },
+  {
+    name: '__proto__ as a value is a text like any other',
+    given: '{"content":"__proto__"}',
+    want: 'accepted',
+  },
+  {
+    name: 'a repeated key is refused',
+    given: '{"model":"a","model":"b"}',
+    want: 'client.invalid_json',
+  },
+  {
+    name: 'a key repeated by an escape is refused',
+    given: '{"model":"a","m\\u006fdel":"b"}',
+    want: 'client.invalid_json',
+  },
+  { name: 'the same key in two objects passes', given: '[{"a":1},{"a":2}]', want: 'accepted' },
+  {
+    name: 'brackets and quotes inside strings do not count',
+    given: '{"a":"[[[{{\\"\\\\"}',
+    want: 'accepted',
+  },
+  { name: 'a string without end is refused', given: '{"a":"b', want: 'client.invalid_json' },
+  { name: 'a closing bracket too many is refused', given: '{}}', want: 'client.invalid_json' },
+  { name: 'an empty body is refused', given: '', want: 'client.invalid_json' },
+]
+for (const { name, given, want } of cases) {
+  test(name, () => {
+    expect(codeOf(given)).toBe(want)
+  })
+}
+
+test('the refusal never quotes the body', () => {
+  try {
+    parse('{"password":"hunter2" oops}')
+    expect.unreachable()
+  } catch (error) {
+    expect(JSON.stringify(error) + String(error)).not.toContain('hunter2')
+  }
+})
+
+test('what JSON.stringify makes is read back the same', () => {
+  const ordinary = fc
+    .jsonValue({ maxDepth: 5 })
+    .filter((value) => !/__proto__|constructor|prototype/.test(JSON.stringify(value)))
+  fc.assert(
+    fc.property(ordinary, (value) => {
+      expect(parse(JSON.stringify(value))).toEqual(JSON.parse(JSON.stringify(value)))
+    }),
+  )
+})

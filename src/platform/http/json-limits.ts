@@ -1,0 +1,100 @@
+/**
+ * Checks a JSON text's shape before it is parsed: depth, number of values, forbidden and repeated keys. `JSON.parse` itself accepts a
+ * depth at which `JSON.stringify` then throws, keeps the last of two equal keys (an engine may keep the first), and makes an own
+ * `__proto__` key that `Object.assign` turns into a prototype. Strings are skipped with a native search, so long prompts cost little.
+ */
+import { Fault } from '../fault.ts'
+
+export const jsonDepthMax = 64
+export const jsonValuesMax = 1_000_000
+/** Objects deeper than this belong to tools' schemas, where a property may be called anything but `__proto__`. */
+const ownFieldsDepth = 3
+
+const quote = 0x22
+const backslash = 0x5c
+
+/** Parses the bytes as one JSON value within the limits. Throws `client.invalid_json`, never quoting the body. */
+export function parseBoundedJson(bytes: Buffer): unknown {
+  checkShape(bytes)
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch {
+    // V8's message quotes the body.
+    throw refuse('The body is not valid JSON. Check quotes, commas and brackets.')
+  }
+}
+
+function checkShape(bytes: Buffer): void {
+  let depth = 0
+  let values = 0
+  /** The keys seen so far of each open object; `undefined` for an array. */
+  const open: (Set<string> | undefined)[] = []
+  let keyExpected = false
+
+  for (let i = 0; i < bytes.length; i += 1) {
+    const byte = bytes[i]
+    if (byte === quote) {
+      const end = endOfString(bytes, i + 1)
+      const keys = open[depth - 1]
+      if (keyExpected && keys) {
+        checkKey(keyText(bytes, i, end), keys, depth)
+        keyExpected = false
+      }
+      i = end
+      continue
+    }
+    if (byte === 0x7b || byte === 0x5b) {
+      depth += 1
+      if (depth > jsonDepthMax) throw refuse(`The body nests deeper than ${jsonDepthMax} levels.`)
+      open[depth - 1] = byte === 0x7b ? new Set() : undefined
+      keyExpected = byte === 0x7b
+    } else if (byte === 0x7d || byte === 0x5d) {
+      depth -= 1
+      if (depth < 0)
+        throw refuse('The body is not valid JSON: a bracket closes what was never opened.')
+      keyExpected = false
+    } else if (byte === 0x2c) {
+      values += 1
+      if (values > jsonValuesMax) throw refuse(`The body holds more than ${jsonValuesMax} values.`)
+      keyExpected = open[depth - 1] !== undefined
+    }
+  }
+}
+
+/** Returns the index of the closing quote. */
+function endOfString(bytes: Buffer, start: number): number {
+  let end = bytes.indexOf(quote, start)
+  while (end !== -1) {
+    let slashes = 0
+    while (bytes[end - 1 - slashes] === backslash && end - 1 - slashes >= start) slashes += 1
+    if (slashes % 2 === 0) return end
+    end = bytes.indexOf(quote, end + 1)
+  }
+  throw refuse('The body is not valid JSON: a string does not end.')
+}
+
+function keyText(bytes: Buffer, start: number, end: number): string {
+  const raw = bytes.toString('utf8', start + 1, end)
+  if (!raw.includes('\\')) return raw
+  try {
+    // An escaped spelling of a key is still that key.
+    const decoded: unknown = JSON.parse(`"${raw}"`)
+    return String(decoded)
+  } catch {
+    throw refuse('The body is not valid JSON: a key has a broken escape.')
+  }
+}
+
+function checkKey(key: string, keys: Set<string>, depth: number): void {
+  const forbidden =
+    key === '__proto__' ||
+    (depth <= ownFieldsDepth && (key === 'constructor' || key === 'prototype'))
+  if (forbidden)
+    throw refuse('The body has a key that is not allowed (__proto__, constructor, prototype).')
+  if (keys.has(key)) throw refuse('The body has the same key twice in one object.')
+  keys.add(key)
+}
+
+function refuse(text: string): Fault {
+  return new Fault({ code: 'client.invalid_json', public: text })
+}
