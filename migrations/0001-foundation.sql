@@ -291,6 +291,89 @@ CREATE TABLE journal_checkpoints (
   updated_at       timestamptz NOT NULL DEFAULT now()
 );
 
+-- Applies a batch of a gateway's journal: usage events, their charges, the holds of requests still under way, the releases of those that
+-- ended, the balances, and the checkpoint, all in the caller's one transaction. Events at or before the checkpoint are skipped, and unique
+-- keys stop the rest of any repetition: applying a journal again changes nothing. Returns the number of new usage events.
+CREATE FUNCTION apply_journal(gateway text, events jsonb, through bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  applied bigint;
+  added bigint;
+BEGIN
+  INSERT INTO journal_checkpoints (gateway_id, applied_sequence) VALUES (gateway, 0) ON CONFLICT DO NOTHING;
+  SELECT applied_sequence INTO applied FROM journal_checkpoints WHERE gateway_id = gateway FOR UPDATE;
+
+  INSERT INTO ledger_accounts (id, tenant_id, kind, currency)
+  SELECT DISTINCT account.id, account.tenant_id, account.kind, account.currency
+  FROM jsonb_to_recordset(events) AS event(tenant_id text, currency text),
+    LATERAL (VALUES
+      ('receivable:' || event.tenant_id, event.tenant_id, 'receivable', event.currency),
+      ('held:' || event.tenant_id, event.tenant_id, 'held', event.currency),
+      ('suspense:' || event.currency, NULL, 'suspense', event.currency),
+      ('revenue:' || event.currency, NULL, 'revenue', event.currency)
+    ) AS account(id, tenant_id, kind, currency)
+  ON CONFLICT DO NOTHING;
+  -- In one order, so that two gateways never wait for each other in a circle.
+  PERFORM 1 FROM ledger_accounts WHERE id IN (
+    SELECT unnest(ARRAY['receivable:' || event.tenant_id, 'held:' || event.tenant_id, 'suspense:' || event.currency, 'revenue:' || event.currency])
+    FROM jsonb_to_recordset(events) AS event(tenant_id text, currency text)
+  ) ORDER BY id FOR UPDATE;
+
+  WITH event AS (
+    SELECT * FROM jsonb_to_recordset(events) AS e(
+      kind text, journal_sequence bigint, gateway_id text, request_id text, leg smallint, tenant_id text, project_id text, api_key_id text, model_id text,
+      endpoint text, streamed boolean, currency text, price jsonb, held_nanos bigint, started_at timestamptz, outcome text, usage_suspect boolean,
+      input_tokens bigint, cached_input_tokens bigint, output_tokens bigint, reasoning_tokens bigint, amount_nanos bigint, replica_id text,
+      time_to_first_token_ms integer, duration_ms integer, settled_at timestamptz)
+    WHERE journal_sequence > applied
+  ), settled AS (
+    INSERT INTO usage_events (tenant_id, request_id, leg, project_id, api_key_id, model_id, replica_id, gateway_id, journal_sequence, endpoint, streamed,
+      outcome, usage_suspect, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, amount_nanos, currency, price,
+      time_to_first_token_ms, duration_ms, started_at, settled_at)
+    SELECT tenant_id, request_id, leg, project_id, api_key_id, model_id, replica_id, gateway_id, journal_sequence, endpoint, streamed,
+      outcome, usage_suspect, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, amount_nanos, currency, price,
+      time_to_first_token_ms, duration_ms, started_at, settled_at
+    FROM event WHERE kind = 'settle'
+    ON CONFLICT DO NOTHING
+    RETURNING tenant_id, request_id, leg, amount_nanos, currency, settled_at
+  ), held AS (
+    -- A request that opens and settles in one batch needs no hold on the books.
+    SELECT o.tenant_id, o.request_id, o.leg, o.held_nanos AS amount_nanos, o.currency, o.started_at AS booked_at
+    FROM event o
+    WHERE o.kind = 'open' AND o.held_nanos > 0
+      AND NOT EXISTS (SELECT 1 FROM event s WHERE s.kind = 'settle' AND s.request_id = o.request_id AND s.leg = o.leg)
+      AND NOT EXISTS (SELECT 1 FROM usage_events u WHERE u.request_id = o.request_id AND u.leg = o.leg)
+  ), due AS (
+    SELECT 'charge' AS kind, tenant_id, request_id, leg, amount_nanos, 'receivable:' || tenant_id AS debit, 'revenue:' || currency AS credit, settled_at AS booked_at
+    FROM settled WHERE amount_nanos > 0
+    UNION ALL
+    SELECT 'hold', tenant_id, request_id, leg, amount_nanos, 'held:' || tenant_id, 'suspense:' || currency, booked_at FROM held
+    UNION ALL
+    SELECT 'release', s.tenant_id, s.request_id, s.leg, e.amount_nanos, 'suspense:' || s.currency, 'held:' || s.tenant_id, s.settled_at
+    FROM settled s
+    JOIN ledger_transactions t ON t.request_id = s.request_id AND t.leg = s.leg AND t.kind = 'hold'
+    JOIN ledger_entries e ON e.transaction_id = t.id AND e.account_id = 'held:' || s.tenant_id
+  ), posted AS (
+    INSERT INTO ledger_transactions (kind, tenant_id, request_id, leg, booked_at)
+    SELECT kind, tenant_id, request_id, leg, booked_at FROM due
+    ON CONFLICT DO NOTHING
+    RETURNING id, kind, request_id, leg
+  ), entry AS (
+    INSERT INTO ledger_entries (transaction_id, account_id, tenant_id, amount_nanos)
+    SELECT posted.id, side.account_id, due.tenant_id, side.amount_nanos
+    FROM posted JOIN due USING (kind, request_id, leg),
+      LATERAL (VALUES (due.debit, due.amount_nanos), (due.credit, -due.amount_nanos)) AS side(account_id, amount_nanos)
+    RETURNING account_id, amount_nanos
+  ), balanced AS (
+    UPDATE ledger_accounts SET balance_nanos = balance_nanos + change.amount
+    FROM (SELECT account_id, sum(amount_nanos)::bigint AS amount FROM entry GROUP BY account_id) AS change
+    WHERE id = change.account_id
+  )
+  SELECT count(*) INTO added FROM settled;
+
+  UPDATE journal_checkpoints SET applied_sequence = greatest(applied_sequence, through), updated_at = now() WHERE gateway_id = gateway;
+  RETURN added;
+END $$;
+
 ------------------------------------------------------------------------------------------------------------------- audit
 
 CREATE TABLE audit_entries (
@@ -358,6 +441,8 @@ GRANT SELECT ON audit_entries, audit_head TO colonnade_platform;
 GRANT SELECT ON tenants, usage_events, ledger_accounts, ledger_transactions, ledger_entries, audit_entries, models, model_aliases, price_lists, prices TO colonnade_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON projects, api_keys, api_key_secrets, access_tokens TO colonnade_tenant;
 GRANT EXECUTE ON FUNCTION append_audit(timestamptz, text, text, text, text) TO colonnade_platform, colonnade_tenant;
+REVOKE EXECUTE ON FUNCTION apply_journal(text, jsonb, bigint) FROM public;
+GRANT EXECUTE ON FUNCTION apply_journal(text, jsonb, bigint) TO colonnade_platform;
 GRANT SELECT ON snapshot_state TO colonnade_platform;
 REVOKE EXECUTE ON FUNCTION append_audit(timestamptz, text, text, text, text) FROM public;
 

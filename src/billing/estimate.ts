@@ -21,13 +21,25 @@ interface Size {
 
 export function estimateInputTokens(body: Readonly<Record<string, unknown>>): number {
   const size = measure(body)
-  return Math.max(1, Math.ceil(size.textBytes / bytesPerToken) + size.messages * tokensPerMessage + size.tokens + size.media * 1_000)
+  return Math.max(
+    1,
+    Math.ceil(size.textBytes / bytesPerToken) +
+      size.messages * tokensPerMessage +
+      size.tokens +
+      size.media * 1_000,
+  )
 }
 
 /** A token stands for at least one byte of text, and a template adds a bounded frame. */
 export function inputTokensUpperBound(body: Readonly<Record<string, unknown>>): number {
   const size = measure(body)
-  return size.textBytes + size.messages * 64 + size.tokens + size.media * tokensPerMediaMax + templateTokensMax
+  return (
+    size.textBytes +
+    size.messages * 64 +
+    size.tokens +
+    size.media * tokensPerMediaMax +
+    templateTokensMax
+  )
 }
 
 /** Walks what an engine turns into tokens: messages, tools, schemas, embedding inputs. Bounded by the parser's limits. */

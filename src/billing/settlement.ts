@@ -3,6 +3,7 @@
  * believed within bounds that no honest engine breaks; outside of them, our own count is billed and the event is marked suspect.
  */
 import type { TokenUsage } from '../engines/engine.ts'
+import type { OpenedRequest, SettledRequest } from './usage.ts'
 
 /** What the gateway saw pass. A delta carries at least one token, so these never exceed the truth. */
 export interface Metered {
@@ -63,4 +64,32 @@ function isCredible(claimed: TokenUsage, { metered, bounds }: UsageEvidence): bo
 
 function clamp(value: number, max: number): number {
   return Math.min(value, max)
+}
+
+/**
+ * What a request is billed that was under way when its gateway died: its input and the output of its last durable progress. The estimate
+ * stands in for an input count that no engine has given.
+ */
+export function settleCrashed(
+  leftover: {
+    readonly request: OpenedRequest
+    readonly progress: TokenUsage | undefined
+    readonly replicaId: string | undefined
+  },
+  nowMs: number,
+): Omit<SettledRequest, 'amountNanos' | 'settledAtMs'> {
+  const { request, progress } = leftover
+  return {
+    outcome: 'crashed',
+    usage: progress ?? {
+      inputTokens: request.estimatedInputTokens,
+      cachedInputTokens: 0,
+      outputTokens: 0,
+      reasoningTokens: 0,
+    },
+    usageSuspect: false,
+    replicaId: leftover.replicaId,
+    timeToFirstTokenMs: undefined,
+    durationMs: Math.max(0, Math.round(nowMs - request.startedAtMs)),
+  }
 }

@@ -1,0 +1,10 @@
+/** Who a request to the data plane acts as. Made only by a successful authentication. */
+export interface Principal {
+  readonly tenantId: string
+  readonly projectId: string
+  readonly apiKeyId: string
+  readonly currency: string
+  readonly priceListId: string
+  /** Ids or aliases; `undefined` means every model that is offered. */
+  readonly allowedModels: readonly string[] | undefined
+}
