@@ -2,7 +2,7 @@
 import { defineConfig } from 'vitest/config'
 
 const integration = ['{src,test}/**/*.integration.test.ts']
-const endToEnd = ['test/e2e/**/*.test.ts', 'test/kill/**/*.test.ts']
+const endToEnd = ['test/e2e/**/*.test.ts', 'test/kill/kill-*.test.ts']
 
 export default defineConfig({
   test: {

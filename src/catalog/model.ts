@@ -47,8 +47,8 @@ export interface Price {
 /** Ids appear in URLs, logs and terminals, so they hold no spaces and no control characters. */
 export const modelIdPattern = /^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$/
 
-/** Weights come from one of the kinds of sources that the agent knows. */
-export const weightSourcePattern = /^(file:\/|https?:\/\/|hf:|pypi:)\S{1,2000}$/
+/** Weights come from one of the kinds of sources that the agent knows. Paths of files may hold spaces. */
+export const weightSourcePattern = /^(file:\/[^\p{Cc}]{1,2000}|(https?:\/\/|hf:|pypi:)\S{1,2000})$/u
 
 /** A small set of words tells embedders and rerankers by their usual names; an operator can always say otherwise. */
 export function guessCategory(name: string): ModelCategory {

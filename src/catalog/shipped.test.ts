@@ -48,6 +48,8 @@ test.each([
 
 test.each([
   ['file:/models/a.gguf', true],
+  ['file:/my models/a.gguf', true],
+  ['https://example.org/a b', false],
   ['https://example.org/a.gguf', true],
   ['hf:owner/name/file.gguf', true],
   ['pypi:package/file.gguf', true],

@@ -88,6 +88,7 @@ export async function selectEnabledPrices(tx: Sql<unknown>): Promise<PriceRecord
 }
 
 export interface ModelFilter {
+  readonly id?: string | undefined
   readonly enabled?: boolean | undefined
   readonly category?: ModelCategory | undefined
   /** The last id of the page before. */
@@ -99,7 +100,8 @@ export interface ModelFilter {
 export async function selectModels(tx: Sql<unknown>, filter: ModelFilter): Promise<Model[]> {
   const result = await sql<ModelRow>`
     SELECT ${modelColumns} FROM models
-    WHERE (${filter.enabled ?? null}::boolean IS NULL OR enabled = ${filter.enabled ?? null}::boolean)
+    WHERE (${filter.id ?? null}::text IS NULL OR id = ${filter.id ?? null}::text)
+      AND (${filter.enabled ?? null}::boolean IS NULL OR enabled = ${filter.enabled ?? null}::boolean)
       AND (${filter.category ?? null}::text IS NULL OR category = ${filter.category ?? null}::text)
       AND (${filter.after ?? null}::text IS NULL OR id COLLATE "C" > ${filter.after ?? null}::text)
     ORDER BY id COLLATE "C" LIMIT ${filter.limit}`.execute(tx)

@@ -36,7 +36,7 @@ export async function loadReplicaRecords(tx: Sql<unknown>): Promise<ReplicaRecor
   return await store.selectReady(tx)
 }
 
-/** Wants a model to run on a node of ours; a node takes it with its next report. */
+/** Wants a model to run on a node of ours; a node takes it with its next report. One that has failed is tried anew, at once. */
 export async function deployModel(
   tx: Sql<unknown>,
   modelId: string,
@@ -57,8 +57,8 @@ export interface NodeReport {
 }
 
 /**
- * Takes over what a node says about itself, and gives it its share of the models that nobody runs. Writes only what changed, because
- * each write to the replicas makes every gateway read them again. Returns the node's id.
+ * Takes over what a node says about itself, and gives it its share of the models that nobody runs. Writes only what changed.
+ * Returns the node's id.
  */
 export async function applyReport(
   tx: Sql<unknown>,

@@ -77,7 +77,7 @@ export function isStale(heartbeatAtMs: number | undefined, nowMs: number): boole
   return heartbeatAtMs === undefined || nowMs - heartbeatAtMs > staleAfterMs
 }
 
-/** Whole percents: each stored change makes every gateway read the fleet again. */
+/** Whole percents: finer steps would be written for nobody. */
 export function coarseProgress(progress: number | null): number | null {
   return progress === null ? null : Math.floor(progress * 100) / 100
 }

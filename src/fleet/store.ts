@@ -20,14 +20,19 @@ export async function selectReady(tx: Sql<unknown>): Promise<ReplicaRecord[]> {
   return result.rows.map((row) => ({ ...row, sealedKey: row.sealedKey?.toString('base64') }))
 }
 
+/** The attempt is part of the settings, so that an agent starts afresh when it changes; only a failure changes it. */
 export async function upsertDeployment(
   tx: Sql<unknown>,
   modelId: string,
   settings: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   await sql`
-    INSERT INTO deployments (model_id, settings) VALUES (${modelId}, ${JSON.stringify(settings)}::jsonb)
-    ON CONFLICT (model_id) DO UPDATE SET settings = excluded.settings`.execute(tx)
+    INSERT INTO deployments (model_id, settings) VALUES (${modelId}, ${JSON.stringify(settings)}::jsonb || '{"attempt": 1}')
+    ON CONFLICT (model_id) DO UPDATE SET settings = excluded.settings || jsonb_build_object('attempt',
+      (deployments.settings->>'attempt')::int + (SELECT count(*) FROM replicas
+        WHERE replicas.model_id = deployments.model_id AND node_id IS NOT NULL AND state = 'failed')::int)`.execute(
+    tx,
+  )
 }
 
 export async function deleteDeployment(tx: Sql<unknown>, modelId: string): Promise<void> {

@@ -271,7 +271,8 @@ export async function openJournal(
           const last = frame.firstSequence + BigInt(events.length - 1)
           if (last <= through) continue
           // Whole frames are given, so a batch may hold a few more than asked for.
-          const known = through < frame.firstSequence ? 0 : Number(through - frame.firstSequence) + 1
+          const known =
+            through < frame.firstSequence ? 0 : Number(through - frame.firstSequence) + 1
           lines.push(...events.slice(known))
           through = last
         }

@@ -7,18 +7,20 @@ import { deploymentSettings, modelParams, weightSources } from '../../model-para
 import { modelView, viewModel } from '../../model-view.ts'
 import { defineOperation } from '../../operation.ts'
 
-const body = z.strictObject({
-  weightSources: weightSources.min(1).optional().describe('Where the weights come from now on.'),
-  deploy: z
-    .boolean()
-    .default(false)
-    .describe('Pull the weights and run the model on a node of ours.'),
-  settings: deploymentSettings.default({}),
-  unpriced: z
-    .boolean()
-    .default(false)
-    .describe('Take no price over; the model is refused until one is set.'),
-})
+const body = z
+  .strictObject({
+    weightSources: weightSources.min(1).optional().describe('Where the weights come from now on.'),
+    deploy: z
+      .boolean()
+      .default(false)
+      .describe('Pull the weights and run the model on a node of ours.'),
+    settings: deploymentSettings.default({}),
+    unpriced: z
+      .boolean()
+      .default(false)
+      .describe('Take no price over; the model is refused until one is set.'),
+  })
+  .prefault({})
 
 export const enableModelOperation = defineOperation<
   { readonly clock: Clock },

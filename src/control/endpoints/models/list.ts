@@ -7,6 +7,7 @@ import { defineOperation } from '../../operation.ts'
 
 const query = z.object({
   ...page,
+  id: z.string().max(200).optional().describe('Only the model of this id, if there is one.'),
   enabled: z.stringbool().optional().describe('Only models that are offered, or only others.'),
   category: category.optional(),
 })

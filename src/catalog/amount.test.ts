@@ -1,0 +1,30 @@
+import fastCheck from 'fast-check'
+import { expect, test } from 'vitest'
+import { nanosFromPerMillion, perMillionFromNanos } from './amount.ts'
+
+test.each([
+  ['0.9', 900n],
+  ['4', 4_000n],
+  ['21.0', 21_000n],
+  ['0.001', 1n],
+  ['0', 0n],
+  ['1.8', 1_800n],
+  ['999999999.999', 999_999_999_999n],
+])('%s per million is %s nano-units for one', (text, nanos) => {
+  expect(nanosFromPerMillion(text)).toBe(nanos)
+})
+
+test.each(['', '-1', '0,9', '1e3', '0.0001', '.5', '5.', ' 1', '1 ', '0x1', '1234567890', 'NaN'])(
+  '"%s" is refused',
+  (text) => {
+    expect(nanosFromPerMillion(text)).toBeUndefined()
+  },
+)
+
+test('what is written out reads back as the same amount', () => {
+  fastCheck.assert(
+    fastCheck.property(fastCheck.bigInt({ min: 0n, max: 999_999_999_999n }), (nanos) => {
+      expect(nanosFromPerMillion(perMillionFromNanos(nanos))).toBe(nanos)
+    }),
+  )
+})

@@ -1,0 +1,14 @@
+/** What control operations are given. An operation lists only the part that it uses. */
+import type { EngineAdapter } from '../engines/engine.ts'
+import type { Pepper } from '../identity/identity.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Seal } from '../platform/seal.ts'
+
+export interface ControlDeps {
+  readonly clock: Clock
+  /** For new secrets. */
+  readonly pepper: Pepper
+  /** Seals what the database keeps secret. */
+  readonly seal: Seal
+  readonly findAdapter: (kind: string) => EngineAdapter | undefined
+}
