@@ -45,6 +45,8 @@ export const agentReport = z.object({
         /** Known once the weights are verified. */
         weightSha256: z.string().nullable(),
         contextWindowTokens: z.number().nullable(),
+        /** Whether the model only embeds; known once its weights were read. */
+        embeddings: z.boolean().nullable(),
       }),
     )
     .max(1000),

@@ -273,3 +273,14 @@ function deepFreeze<Value>(value: Value): Value {
   }
   return value
 }
+
+/** The database as roles see it. Only the supervisor and migrations use the owner's URL. */
+export function appDatabaseUrl(config: Config): string {
+  const url = config.database.appUrl ?? config.database.url
+  if (url === undefined) {
+    throw refuse(
+      'This role needs a database: give DATABASE_URL, or start everything with `colonnade serve`.',
+    )
+  }
+  return url
+}

@@ -291,7 +291,7 @@ test('the database may be away: requests settle, and the ledger catches up', asy
 
 test('two processes never write one journal', async () => {
   const billing = await start()
-  await expect(start()).rejects.toMatchObject({ code: 'billing.journal_failed' })
+  await expect(start()).rejects.toMatchObject({ code: 'client.conflict' })
   await billing.close()
 })
 

@@ -9,6 +9,7 @@ import { assert } from '../platform/assert.ts'
 import type { Clock } from '../platform/clock.ts'
 import { newId } from '../platform/ids.ts'
 import type { Logger } from '../platform/log.ts'
+import { takeProcessLock } from '../platform/process-lock.ts'
 import type { Database } from '../platform/postgres/database.ts'
 import {
   createUnsettledIndex,
@@ -18,7 +19,6 @@ import {
 } from './journal/event.ts'
 import type { JournalFiles } from './journal/files.ts'
 import { full, openJournal, type Journal } from './journal/journal.ts'
-import { lockDirectory } from './journal/lock.ts'
 import { rate } from './rating.ts'
 import { settleCrashed } from './settlement.ts'
 import { startShipper } from './shipper.ts'
@@ -68,7 +68,7 @@ const progressMs = 1_000
 export async function openBilling(options: BillingOptions): Promise<Billing> {
   const { directory, clock, log } = options
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
-  const unlock = lockDirectory(join(directory, 'lock'))
+  const unlock = takeProcessLock(join(directory, 'lock'), `the journal in ${directory}`)
   const gatewayId = ensureGatewayId(join(directory, 'id'))
   const unsettled = createUnsettledIndex()
   const journal = await openJournal(

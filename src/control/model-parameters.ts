@@ -30,11 +30,3 @@ export const deploymentSettings = z.strictObject({
   threads: z.int().min(1).max(1_024).optional(),
   contextWindowTokens: z.int().min(128).max(10_000_000).optional(),
 })
-
-export const pageSizeDefault = 100
-export const pageSizeMax = 500
-
-export const page = {
-  after: z.string().max(200).optional().describe('The last id of the page before.'),
-  limit: z.coerce.number().int().min(1).max(pageSizeMax).default(pageSizeDefault),
-}

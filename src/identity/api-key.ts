@@ -32,9 +32,7 @@ export function createSecret(type: SecretType, environment: SecretEnvironment): 
 }
 
 /** Returns `undefined` for anything that was never issued: wrong shape or wrong checksum. */
-export function parseSecret(
-  text: string,
-):
+export function parseSecret(text: string):
   | {
       readonly type: SecretType
       readonly environment: SecretEnvironment

@@ -2,7 +2,8 @@
 import type { ColumnType, Generated, Selectable } from 'kysely'
 import type { Sql } from '../platform/postgres/database.ts'
 
-type Moment = ColumnType<Date, Date | string, Date | string>
+/** Set by the database. */
+type CreatedAt = ColumnType<Date, never, never>
 type MomentOrNull = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>
 
 export interface IdentityTables {
@@ -12,14 +13,14 @@ export interface IdentityTables {
     currency: Generated<string>
     price_list_id: string
     state: Generated<'active' | 'suspended'>
-    created_at: Generated<Moment>
+    created_at: CreatedAt
   }
   projects: {
     tenant_id: string
     id: string
     name: string
     state: Generated<'active' | 'archived'>
-    created_at: Generated<Moment>
+    created_at: CreatedAt
   }
   api_keys: {
     tenant_id: string
@@ -30,7 +31,7 @@ export interface IdentityTables {
     allowed_ips: string[] | null
     expires_at: MomentOrNull
     revoked_at: MomentOrNull
-    created_at: Generated<Moment>
+    created_at: CreatedAt
     last_used_at: MomentOrNull
   }
   api_key_secrets: {
@@ -41,7 +42,7 @@ export interface IdentityTables {
     pepper_version: number
     hint: string
     expires_at: MomentOrNull
-    created_at: Generated<Moment>
+    created_at: CreatedAt
   }
   access_tokens: {
     id: string
@@ -53,7 +54,7 @@ export interface IdentityTables {
     pepper_version: number
     expires_at: MomentOrNull
     revoked_at: MomentOrNull
-    created_at: Generated<Moment>
+    created_at: CreatedAt
   }
 }
 

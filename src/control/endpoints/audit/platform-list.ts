@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { listEntries } from '../../../audit/audit.ts'
+import { listEntries, readHead } from '../../../audit/audit.ts'
 import { auditQuery, auditView, viewEntry } from '../../audit-view.ts'
 import { defineOperation } from '../../operation.ts'
 

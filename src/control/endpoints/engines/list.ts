@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { listReplicas, replicaStates } from '../../../fleet/fleet.ts'
 import type { Clock } from '../../../platform/clock.ts'
-import { page } from '../../model-parameters.ts'
 import { defineOperation } from '../../operation.ts'
+import { pageQuery } from '../../page.ts'
 
-const query = z.object({ ...page, modelId: z.string().min(1).max(200).optional() })
+const query = pageQuery.extend({ modelId: z.string().min(1).max(200).optional() })
 const engineView = z.object({
   id: z.string(),
   modelId: z.string(),

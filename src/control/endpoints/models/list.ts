@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { listModels } from '../../../catalog/catalog.ts'
 import type { Clock } from '../../../platform/clock.ts'
-import { category, page } from '../../model-parameters.ts'
+import { category } from '../../model-parameters.ts'
 import { modelView, viewModels } from '../../model-view.ts'
 import { defineOperation } from '../../operation.ts'
+import { pageQuery } from '../../page.ts'
 
-const query = z.object({
-  ...page,
+const query = pageQuery.extend({
   id: z.string().max(200).optional().describe('Only the model of this id, if there is one.'),
   enabled: z.stringbool().optional().describe('Only models that are offered, or only others.'),
   category: category.optional(),

@@ -1,9 +1,9 @@
-/** One process writes one journal. The lock names its holder by pid and start time, so a holder that was killed is recognised. */
+/** A folder that one process alone may use. The lock names its holder by pid and start time, so a holder that was killed is recognised. */
 import fs from 'node:fs'
-import { Fault } from '../../platform/fault.ts'
+import { Fault } from './fault.ts'
 
-/** Takes the lock, or throws when a living process has it. Returns the way to release it. */
-export function lockDirectory(path: string): () => void {
+/** Takes the lock file, or throws `client.conflict` when a living process has it. Returns the way to release it. */
+export function takeProcessLock(path: string, what: string): () => void {
   const mine = `${process.pid} ${startTime(process.pid)}`
   for (;;) {
     try {
@@ -15,8 +15,8 @@ export function lockDirectory(path: string): () => void {
     const [pid = '', started] = fs.readFileSync(path, 'utf8').split(' ')
     if (started !== undefined && startTime(Number(pid)) === started) {
       throw new Fault({
-        code: 'billing.journal_failed',
-        public: `Another process (${pid}) has the journal beside ${path} open. Stop it first.`,
+        code: 'client.conflict',
+        public: `Another process (${pid}) uses ${what}. Stop it first.`,
       })
     }
     fs.rmSync(path, { force: true })

@@ -1,0 +1,49 @@
+/** Builds the control API from its modules, and gives it a life. */
+import { readFileSync } from 'node:fs'
+import { createControl } from '../control/control.ts'
+import { findAdapter } from '../engines/registry.ts'
+import { assert } from '../platform/assert.ts'
+import { systemClock } from '../platform/clock.ts'
+import { createLogger } from '../platform/log.ts'
+import { openDatabase } from '../platform/postgres/database.ts'
+import { appDatabaseUrl, type Config } from './config.ts'
+import type { Role } from './lifecycle.ts'
+import { loadSecrets, secretPath } from './secrets.ts'
+import { listeningUrl } from './wire-gateway.ts'
+
+export async function startControl(config: Config): Promise<Role> {
+  const log = createLogger('control', config.logLevel)
+  const secrets = loadSecrets(secretPath(config))
+  const pepper = secrets.peppers.get(secrets.pepperVersion)
+  assert(pepper, 'the current pepper is among the peppers')
+  const database = openDatabase({
+    url: appDatabaseUrl(config),
+    connectionsMax: 10,
+    statementTimeoutMs: 10_000,
+    applicationName: 'colonnade-control',
+    onError: (error) => log.debug({ error }, 'a connection to the database ended'),
+  })
+  const app = createControl({
+    database,
+    deps: {
+      clock: systemClock,
+      pepper: { version: secrets.pepperVersion, key: pepper },
+      seal: secrets.atRest,
+      findAdapter,
+    },
+    peppers: secrets.peppers,
+    log,
+    hostNames: [...config.control.hostNames, config.control.host],
+    tls: config.tls && {
+      cert: readFileSync(config.tls.certPath),
+      key: readFileSync(config.tls.keyPath),
+    },
+  })
+  await app.listen({ host: config.control.host, port: config.control.port })
+  return {
+    name: 'control',
+    url: listeningUrl(app.server.address(), config.control.host, config.tls !== undefined),
+    drain: () => app.close(),
+    stop: () => database.close(),
+  }
+}

@@ -1,0 +1,210 @@
+/** Builds a gateway from its modules, in the order of their dependencies, and gives it a life. */
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { join } from 'node:path'
+import { openBilling } from '../billing/billing.ts'
+import { createCatalogue, type Catalogue } from '../catalog/catalogue.ts'
+import type { Engine } from '../engines/engine.ts'
+import { findAdapter } from '../engines/registry.ts'
+import { engineKeyContext, type ReplicaRecord } from '../fleet/fleet.ts'
+import { createGateway } from '../gateway/gateway.ts'
+import { createGatewayMetrics } from '../gateway/metrics.ts'
+import { createReplicas } from '../gateway/replicas.ts'
+import { keepSnapshot, type SnapshotKeeper, type SnapshotRecords } from '../gateway/snapshot.ts'
+import { recordKeyUse } from '../identity/identity.ts'
+import { createKeyDirectory, type KeyDirectory } from '../identity/key-directory.ts'
+import { systemClock } from '../platform/clock.ts'
+import { assert } from '../platform/assert.ts'
+import { createLogger } from '../platform/log.ts'
+import { openDatabase, platformScope } from '../platform/postgres/database.ts'
+import type { Seal } from '../platform/seal.ts'
+import { appDatabaseUrl, type Config } from './config.ts'
+import type { Role } from './lifecycle.ts'
+import { loadSecrets, secretPath } from './secrets.ts'
+
+const exchangeLimits = { bodyTimeoutMs: 30_000, stalledReaderMs: 30_000, totalTimeoutMs: 3_600_000 }
+const keyUseFlushMs = 60_000
+/** After its streams have ended, a gateway stays this long to bring the rest of its journal to the ledger. */
+const shipTimeoutMs = 10_000
+
+export async function startGateway(config: Config): Promise<Role> {
+  const { gateway: settings } = config
+  const name = `gateway ${settings.index}`
+  const log = createLogger(name, config.logLevel)
+  const clock = systemClock
+  const secrets = loadSecrets(secretPath(config))
+  const directory = join(config.dataDirectory, 'gateways', String(settings.index))
+  const databaseUrl = appDatabaseUrl(config)
+  const database = openDatabase({
+    url: databaseUrl,
+    connectionsMax: 3,
+    statementTimeoutMs: 5_000,
+    applicationName: `colonnade-${name}`,
+    onError: (error) => log.debug({ error }, 'a connection to the database ended'),
+  })
+  const billing = await openBilling({
+    directory,
+    segmentBytes: config.journal.segmentBytes,
+    bytesMax: config.journal.bytesMax,
+    database,
+    clock,
+    log,
+    onFatal(error) {
+      log.fatal(
+        { error },
+        'the journal failed: this gateway can promise nothing any more, and ends',
+      )
+      // Who waits is answered first.
+      setTimeout(() => process.exit(1), 1_000)
+    },
+  })
+
+  let keys: KeyDirectory = createKeyDirectory([], secrets.peppers)
+  let catalogue: Catalogue = createCatalogue({ models: [], aliases: [], prices: [] })
+  const replicas = createReplicas({
+    clock,
+    connect: (record) => connectEngine(record, secrets.atRest),
+    onCloseError: (error) => log.warn({ error }, 'an engine connection did not close'),
+  })
+  let snapshot: SnapshotKeeper | undefined
+  let draining = false
+  const keyUses = new Map<string, number>()
+
+  const metrics = createGatewayMetrics({
+    openRequests: () => gateway.openRequests(),
+    journalLagRecords: billing.lagEvents,
+    journalBytes: billing.journalBytes,
+    snapshotAgeMs: () => snapshot?.ageMs() ?? 0,
+    inFlight: replicas.inFlight,
+  })
+  const gateway = createGateway(
+    {
+      limits: { ...exchangeLimits, bodyBytesMax: settings.bodyBytesMax },
+      corsOrigins: settings.corsOrigins,
+      openRequestsMax: settings.openRequestsMax,
+      tls: config.tls && {
+        cert: readFileSync(config.tls.certPath),
+        key: readFileSync(config.tls.keyPath),
+      },
+    },
+    {
+      keys: () => keys,
+      catalogue: () => catalogue,
+      replicas,
+      billing,
+      metrics,
+      clock,
+      log,
+      keyUsed: (apiKeyId) => keyUses.set(apiKeyId, clock.nowMs()),
+      isDraining: () => draining,
+    },
+  )
+  snapshot = await keepSnapshot({
+    database,
+    databaseUrl,
+    path: join(directory, 'snapshot'),
+    seal: secrets.snapshot,
+    clock,
+    log,
+    apply(records: SnapshotRecords) {
+      keys = createKeyDirectory(records.keys, secrets.peppers)
+      catalogue = createCatalogue(records.catalog)
+      replicas.apply(records.replicas)
+    },
+  })
+  const flushKeyUses = async (): Promise<void> => {
+    const uses = [...keyUses].map(([apiKeyId, usedAtMs]) => ({ apiKeyId, usedAtMs }))
+    keyUses.clear()
+    if (uses.length > 0) await database.transaction(platformScope, (tx) => recordKeyUse(tx, uses))
+  }
+  const flushTimer = setInterval(() => {
+    flushKeyUses().catch((error: unknown) =>
+      log.debug({ error }, 'last uses of keys were not noted'),
+    )
+  }, keyUseFlushMs)
+
+  // Several gateways listen on one port, and the kernel deals the connections out.
+  await gateway.app.listen({
+    host: settings.host,
+    port: settings.port,
+    reusePort: settings.count > 1,
+    backlog: 1_024,
+  })
+  const metricsServer = await listenForMetrics(
+    settings.metricsPort,
+    metrics.render,
+    metrics.contentType,
+  )
+  log.info({ metrics: metricsServer.url, gatewayId: billing.gatewayId }, 'listening')
+
+  return {
+    name,
+    url: listeningUrl(gateway.app.server.address(), settings.host, config.tls !== undefined),
+    async drain() {
+      draining = true
+      // Idle connections close at once; busy ones after their answer.
+      await gateway.app.close()
+    },
+    async stop() {
+      clearInterval(flushTimer)
+      await flushKeyUses().catch(() => {
+        // The database is away; the time of a key's last use is not worth waiting for it.
+      })
+      await snapshot?.close()
+      if (!(await billing.drain(shipTimeoutMs)))
+        log.warn({ lag: billing.lagEvents() }, 'usage stays in the journal until the next start')
+      await billing.close()
+      await replicas.close()
+      await database.close()
+      metricsServer.close()
+    },
+  }
+}
+
+function connectEngine(record: ReplicaRecord, seal: Seal): Engine {
+  const adapter = findAdapter(record.engineKind)
+  assert(adapter, 'control stores only engine kinds that have an adapter')
+  const key =
+    record.sealedKey &&
+    seal.open(Buffer.from(record.sealedKey, 'base64'), engineKeyContext(record.id))
+  return adapter.connect({
+    baseUrl: record.baseUrl,
+    apiKey: key ? key.toString('utf8') : undefined,
+  })
+}
+
+/** Metrics are the provider's business, so they have a listener of their own, on loopback only. */
+async function listenForMetrics(
+  port: number,
+  render: () => Promise<string>,
+  contentType: string,
+): Promise<{ url: string; close(): void }> {
+  const server = createServer((request, response) => {
+    if (request.url !== '/metrics') {
+      response.writeHead(404).end()
+      return
+    }
+    render().then(
+      (text) => response.writeHead(200, { 'content-type': contentType }).end(text),
+      () => response.writeHead(500).end(),
+    )
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, '127.0.0.1', resolve)
+  })
+  return {
+    url: `${listeningUrl(server.address(), '127.0.0.1', false)}/metrics`,
+    close: () => server.close(),
+  }
+}
+
+export function listeningUrl(
+  address: ReturnType<ReturnType<typeof createServer>['address']>,
+  host: string,
+  tls: boolean,
+): string {
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  const name = host === '::1' || host.includes(':') ? `[${host}]` : host
+  return `${tls ? 'https' : 'http'}://${name}:${port}`
+}

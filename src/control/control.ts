@@ -1,0 +1,313 @@
+/**
+ * The control API's listener and the one runner of its operations: token → actor → permission → transaction in the caller's scope →
+ * handle → audit entry → commit. An operation is data (operation.ts); what holds for all of them is here, once.
+ */
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import { Counter, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { appendEntry } from '../audit/audit.ts'
+import { findAccessToken, rightsOf } from '../identity/identity.ts'
+import { Fault, toFault } from '../platform/fault.ts'
+import { parseBoundedJson } from '../platform/http/json-limits.ts'
+import { newId } from '../platform/ids.ts'
+import type { Logger } from '../platform/log.ts'
+import {
+  platformScope,
+  type Database,
+  type Scope,
+  type Sql,
+} from '../platform/postgres/database.ts'
+import type { ControlDeps } from './deps.ts'
+import { registerDocumentation } from './documentation.ts'
+import type { Actor, AuditLine, Operation, OperationContext } from './operation.ts'
+import { operations } from './operations.ts'
+
+export interface ControlOptions {
+  readonly database: Database
+  readonly deps: ControlDeps
+  readonly peppers: ReadonlyMap<number, Buffer>
+  readonly log: Logger
+  /** Host names that requests may carry, besides loopback; anything else is a page of somebody else's that found us. */
+  readonly hostNames: readonly string[]
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer } | undefined
+}
+
+const bodyBytesMax = 1024 * 1024
+export const apiPrefix = '/api/v1'
+
+export function createControl(options: ControlOptions): FastifyInstance {
+  const app = fastify({
+    bodyLimit: bodyBytesMax,
+    requestTimeout: 30_000,
+    keepAliveTimeout: 65_000,
+    http: { headersTimeout: 10_000, maxHeaderSize: 16 * 1024 },
+    ...(options.tls
+      ? {
+          https: {
+            ...options.tls,
+            minVersion: 'TLSv1.3' as const,
+            headersTimeout: 10_000,
+            maxHeaderSize: 16 * 1024,
+          },
+        }
+      : {}),
+    routerOptions: { maxParamLength: 1_000, ignoreTrailingSlash: true },
+    genReqId: () => newId('req'),
+  })
+  const metrics = createMetrics()
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+    try {
+      done(null, body.length === 0 ? undefined : parseBoundedJson(Buffer.from(body)))
+    } catch (error) {
+      done(toFault(error))
+    }
+  })
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers({
+      'x-request-id': request.id,
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-store',
+    })
+    checkHost(request, options.hostNames)
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    metrics.answered(
+      request.routeOptions.config.operationId ?? 'other',
+      reply.statusCode,
+      reply.elapsedTime,
+    )
+    done()
+  })
+  app.setErrorHandler((error, request, reply) => {
+    const fault = fromFastify(error)
+    const line = {
+      requestId: request.id,
+      code: fault.code,
+      internal: fault.internal,
+      route: request.routeOptions.url,
+    }
+    if (fault.code === 'platform.bug')
+      options.log.error({ ...line, error: fault.cause }, 'an operation failed by a bug')
+    else options.log.info(line, 'an operation was refused')
+    return reply.code(fault.status).send(toBody(fault))
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const text = `There is no ${request.method} ${request.url.split('?')[0]?.slice(0, 200) ?? ''}. The API is described at /docs.`
+    const fault = new Fault({ code: 'client.route_not_found', public: text })
+    return reply.code(fault.status).send(toBody(fault))
+  })
+
+  for (const operation of operations) {
+    app.route({
+      method: operation.method,
+      url: apiPrefix + operation.path,
+      config: { operationId: operation.id },
+      handler: (request) => run(operation, request, options),
+    })
+  }
+  app.get('/health', () => ({ status: 'ok' }))
+  app.get('/ready', async () => {
+    await options.database.transaction(platformScope, () => Promise.resolve())
+    return { status: 'ready' }
+  })
+  app.get('/metrics', async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.render()),
+  )
+  registerDocumentation(app, operations, apiPrefix)
+  return app
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    operationId?: string
+  }
+}
+
+/** One call of one operation. A refusal for lack of rights leaves an audit entry too, for it tells who tried. */
+async function run(
+  operation: Operation,
+  request: FastifyRequest,
+  options: ControlOptions,
+): Promise<unknown> {
+  const { database, deps } = options
+  const actor = await authenticate(request, options)
+  const parameters = isRecord(request.params) ? request.params : {}
+  const tenantInPath =
+    typeof parameters['tenantId'] === 'string' ? parameters['tenantId'] : undefined
+  const entry = (line: AuditLine, outcome: 'done' | 'refused') => ({
+    occurredAtMs: deps.clock.nowMs(),
+    tenantId: tenantInPath ?? actor.tenantId ?? null,
+    actor: actor.tokenId,
+    role: actor.role,
+    ip: actor.ip,
+    action: operation.id,
+    resource: line.resource,
+    outcome,
+    requestId: request.id,
+    details: line.details,
+  })
+
+  const refusal = refuseAccess(operation, actor, tenantInPath)
+  if (refusal) {
+    if (operation.method !== 'GET') {
+      // Under the actor's own tenant: a foreign id is only what they asked for.
+      const refused = {
+        ...entry({ resource: (tenantInPath ?? operation.path).slice(0, 200) }, 'refused'),
+        tenantId: actor.tenantId ?? null,
+      }
+      await database.transaction(platformScope, (tx) => appendEntry(tx, refused))
+    }
+    throw refusal
+  }
+  const input = {
+    params: parse(operation.params, parameters, 'path'),
+    query: parse(operation.query, request.query, 'query'),
+    body: parse(operation.body, request.body ?? {}, 'body'),
+  }
+  const scope: Scope =
+    actor.tenantId === undefined ? platformScope : { kind: 'tenant', tenantId: actor.tenantId }
+  const after: (() => void)[] = []
+  const result = await database.transaction(scope, async (tx: Sql<unknown>) => {
+    const context: OperationContext<unknown> = {
+      actor,
+      tx,
+      deps,
+      afterCommit: (work) => after.push(work),
+    }
+    const raw = await operation.handle(input, context)
+    const visible = operation.result.parse(raw)
+    if (operation.method !== 'GET' && operation.audit !== 'none') {
+      await appendEntry(tx, entry(operation.audit(input, visible), 'done'))
+    }
+    return visible
+  })
+  for (const work of after) work()
+  return result
+}
+
+async function authenticate(request: FastifyRequest, options: ControlOptions): Promise<Actor> {
+  const secret = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
+  if (secret === undefined) {
+    const text =
+      "Send an access token in the header 'Authorization: Bearer …'. The local one is in DATA/secrets/admin-token."
+    throw new Fault({ code: 'auth.missing_key', public: text })
+  }
+  const nowMs = options.deps.clock.nowMs()
+  const token = await options.database.transaction(platformScope, (tx) =>
+    findAccessToken(tx, secret, options.peppers, nowMs),
+  )
+  if (!token)
+    throw new Fault({ code: 'auth.invalid_key', public: 'This access token is not valid.' })
+  return {
+    tokenId: token.id,
+    role: token.role,
+    tenantId: token.tenant_id ?? undefined,
+    ip: request.ip,
+  }
+}
+
+/** Another tenant's resources answer like ones that do not exist. */
+function refuseAccess(
+  operation: Operation,
+  actor: Actor,
+  tenantInPath: string | undefined,
+): Fault | undefined {
+  const foreign =
+    actor.tenantId !== undefined && tenantInPath !== undefined && tenantInPath !== actor.tenantId
+  if (foreign) return new Fault({ code: 'client.not_found', public: 'There is no such tenant.' })
+  // Without a tenant in the path, an operation acts on the whole platform.
+  const forPlatform = tenantInPath === undefined
+  const allowed = rightsOf(actor.tenantId ?? null, actor.role).includes(operation.permission)
+  if (allowed && !(forPlatform && actor.tenantId !== undefined)) return undefined
+  return new Fault({
+    code: 'auth.permission_denied',
+    public: `The role '${actor.role}' may not do this; it needs '${operation.permission}'${forPlatform ? ' on the platform' : ''}.`,
+  })
+}
+
+function parse(schema: Operation['params'], value: unknown, where: string): unknown {
+  if (!schema) return {}
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  const param = issue?.path.join('.') ?? ''
+  const extra =
+    issue?.code === 'unrecognized_keys' ? issue.keys.join(', ').slice(0, 200) : undefined
+  throw new Fault({
+    code: 'client.invalid_request',
+    public:
+      extra === undefined
+        ? `${param === '' ? `The ${where}` : `'${param}'`}: ${issue?.message ?? 'invalid'}.`
+        : `Unknown field in the ${where}: ${extra}.`,
+    param: extra ?? (param === '' ? undefined : param),
+  })
+}
+
+function checkHost(request: FastifyRequest, allowed: readonly string[]): void {
+  const host = request.hostname.replace(/^\[|\]$/g, '').toLowerCase()
+  if (['localhost', '127.0.0.1', '::1', ...allowed].includes(host)) return
+  const text =
+    'This host name is not one of the control API. Add it to control.hostNames in the configuration.'
+  throw new Fault({ code: 'client.misdirected_host', public: text })
+}
+
+function fromFastify(error: unknown): Fault {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+    return new Fault({ code: 'client.body_too_large', public: 'The body is larger than 1 MiB.' })
+  }
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    return new Fault({
+      code: 'client.unsupported_media_type',
+      public: 'Send the body as application/json.',
+    })
+  }
+  if (code.startsWith('FST_ERR_'))
+    return new Fault({
+      code: 'client.invalid_request',
+      public: 'The request is not valid.',
+      internal: code,
+    })
+  return toFault(error)
+}
+
+function toBody(fault: Fault): unknown {
+  return {
+    error: {
+      message: fault.public,
+      type: fault.code.split('.')[0],
+      param: fault.param ?? null,
+      code: fault.code,
+    },
+  }
+}
+
+function createMetrics() {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry, prefix: 'colonnade_control_' })
+  const requests = new Counter({
+    name: 'colonnade_control_requests_total',
+    help: 'Answered calls.',
+    labelNames: ['operation', 'status'],
+    registers,
+  })
+  const durations = new Histogram({
+    name: 'colonnade_control_request_duration_seconds',
+    help: 'Duration of calls.',
+    labelNames: ['operation'],
+    registers,
+  })
+  return {
+    answered(operation: string, status: number, ms: number) {
+      requests.inc({ operation, status })
+      durations.observe({ operation }, ms / 1_000)
+    },
+    render: () => registry.metrics(),
+    contentType: registry.contentType,
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}

@@ -1,0 +1,81 @@
+/** Every operation of the control API. What is not listed here does not exist. */
+import { getDesiredState } from './endpoints/agent/desired.ts'
+import { postAgentReport } from './endpoints/agent/report.ts'
+import { listAliasesOperation } from './endpoints/aliases/list.ts'
+import { removeAliasOperation } from './endpoints/aliases/remove.ts'
+import { setAliasOperation } from './endpoints/aliases/set.ts'
+import { listPlatformAuditOperation } from './endpoints/audit/platform-list.ts'
+import { listTenantAuditOperation } from './endpoints/audit/tenant-list.ts'
+import { createEngine } from './endpoints/engines/create.ts'
+import { listEngines } from './endpoints/engines/list.ts'
+import { removeEngine } from './endpoints/engines/remove.ts'
+import { createKeyOperation } from './endpoints/keys/create.ts'
+import { listKeysOperation } from './endpoints/keys/list.ts'
+import { revokeKeyOperation } from './endpoints/keys/revoke.ts'
+import { rotateKeyOperation } from './endpoints/keys/rotate.ts'
+import { updateKeyOperation } from './endpoints/keys/update.ts'
+import { createModel } from './endpoints/models/create.ts'
+import { disableModelOperation } from './endpoints/models/disable.ts'
+import { enableModelOperation } from './endpoints/models/enable.ts'
+import { getModelOperation } from './endpoints/models/get.ts'
+import { listModelsOperation } from './endpoints/models/list.ts'
+import { removeModelOperation } from './endpoints/models/remove.ts'
+import { listPricesOperation } from './endpoints/prices/list.ts'
+import { setPriceOperation } from './endpoints/prices/set.ts'
+import { createProjectOperation } from './endpoints/projects/create.ts'
+import { listProjectsOperation } from './endpoints/projects/list.ts'
+import { updateProjectOperation } from './endpoints/projects/update.ts'
+import { createTenantOperation } from './endpoints/tenants/create.ts'
+import { getTenantOperation } from './endpoints/tenants/get.ts'
+import { listTenantsOperation } from './endpoints/tenants/list.ts'
+import { updateTenantOperation } from './endpoints/tenants/update.ts'
+import { createPlatformTokenOperation } from './endpoints/tokens/platform-create.ts'
+import { listPlatformTokensOperation } from './endpoints/tokens/platform-list.ts'
+import { revokePlatformTokenOperation } from './endpoints/tokens/platform-revoke.ts'
+import { createTenantTokenOperation } from './endpoints/tokens/tenant-create.ts'
+import { listTenantTokensOperation } from './endpoints/tokens/tenant-list.ts'
+import { revokeTenantTokenOperation } from './endpoints/tokens/tenant-revoke.ts'
+import { reportPlatformUsageOperation } from './endpoints/usage/platform-report.ts'
+import { reportTenantUsageOperation } from './endpoints/usage/tenant-report.ts'
+import type { Operation } from './operation.ts'
+
+export const operations: readonly Operation[] = [
+  getDesiredState,
+  postAgentReport,
+  listAliasesOperation,
+  removeAliasOperation,
+  setAliasOperation,
+  listPlatformAuditOperation,
+  listTenantAuditOperation,
+  createEngine,
+  listEngines,
+  removeEngine,
+  createKeyOperation,
+  listKeysOperation,
+  revokeKeyOperation,
+  rotateKeyOperation,
+  updateKeyOperation,
+  createModel,
+  disableModelOperation,
+  enableModelOperation,
+  getModelOperation,
+  listModelsOperation,
+  removeModelOperation,
+  listPricesOperation,
+  setPriceOperation,
+  createProjectOperation,
+  listProjectsOperation,
+  updateProjectOperation,
+  createTenantOperation,
+  getTenantOperation,
+  listTenantsOperation,
+  updateTenantOperation,
+  createPlatformTokenOperation,
+  listPlatformTokensOperation,
+  revokePlatformTokenOperation,
+  createTenantTokenOperation,
+  listTenantTokensOperation,
+  revokeTenantTokenOperation,
+  reportPlatformUsageOperation,
+  reportTenantUsageOperation,
+]
