@@ -53,7 +53,7 @@ test('names say what is inside', () => {
 
 test.each([
   { folder: 'src/gateway/endpoints/', registry: 'src/gateway/gateway.ts' },
-  { folder: 'src/control/endpoints/', registry: 'src/control/control.ts' },
+  { folder: 'src/control/endpoints/', registry: 'src/control/operations.ts' },
   { folder: 'src/engines/adapters/', registry: 'src/engines/registry.ts' },
   { folder: 'src/weights/sources/', registry: 'src/weights/weights.ts' },
 ])('every file of $folder is in $registry', ({ folder, registry }) => {
@@ -111,7 +111,7 @@ test('documents name only files that exist', () => {
 
 /** `src/x/y.ts` in backticks, and the targets of links. Names with a placeholder are not files. */
 function namedFiles(text: string): readonly string[] {
-  const inBackticks = [...text.matchAll(/`([\w./-]+\/[\w.-]+\.(?:ts|mjs|md|json|sql))`/g)]
+  const inBackticks = [...text.matchAll(/`([\w./-]+\/[\w.-]+\.(?:ts|mjs|md|sql))`/g)]
   const linked = [...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)]
   return [...inBackticks, ...linked]
     .map((match) => match[1] ?? '')

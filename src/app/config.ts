@@ -102,6 +102,10 @@ const schema = z.strictObject({
   /** Whether the first start deploys the two default models. */
   defaultModels: z.boolean().default(true),
   secretFile: z.string().optional(),
+  /** For `colonnade chat`, and for nothing else. */
+  apiKey: z.string().optional(),
+  /** For commands that call the control API. */
+  adminToken: z.string().optional(),
 })
 
 type Parsed = z.infer<typeof schema>
@@ -143,6 +147,8 @@ const variables: readonly (readonly [name: string, path: string])[] = [
   ['COLONNADE_CONTROL_URL', 'agent.controlUrl'],
   ['COLONNADE_AGENT_TOKEN', 'agent.token'],
   ['COLONNADE_SECRET_FILE', 'secretFile'],
+  ['COLONNADE_API_KEY', 'apiKey'],
+  ['COLONNADE_ADMIN_TOKEN', 'adminToken'],
 ]
 
 /** Reads everything once. Throws `client.invalid_request` with the key that is wrong and what it may be. */

@@ -123,13 +123,10 @@ export async function startGateway(config: Config): Promise<Role> {
     )
   }, keyUseFlushMs)
 
-  // Several gateways listen on one port, and the kernel deals the connections out.
-  await gateway.app.listen({
-    host: settings.host,
-    port: settings.port,
-    reusePort: settings.count > 1,
-    backlog: 1_024,
-  })
+  // Several gateways listen on one port, and the kernel deals the connections out. Fastify hands the option to Node unnamed.
+  const { host, port } = settings
+  const address = { host, port, backlog: 1_024, reusePort: settings.count > 1 }
+  await gateway.app.listen(address)
   const metricsServer = await listenForMetrics(
     settings.metricsPort,
     metrics.render,

@@ -1,0 +1,157 @@
+/** Many streams at once through a proxy: what each event costs it, and whether all arrive. */
+import type { ChildProcess } from 'node:child_process'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { cpuSeconds, residentBytes, startPinned } from '../process.ts'
+import type { RunningPeer } from '../peers/peer.ts'
+import type { Ended, FromClient, Marked, ToClient } from './stream-messages.ts'
+
+export interface StreamLoad {
+  readonly streams: number
+  /** Of each stream. */
+  readonly tokensPerSecond: number
+  /** While all streams are held. */
+  readonly seconds: number
+}
+
+export interface StreamResult {
+  readonly events: number
+  readonly eventsPerSecond: number
+  readonly cpuMicrosPerEvent: number
+  readonly otherCpuMicrosPerEvent: number
+  /** The share of one core. */
+  readonly cpuShare: number
+  readonly heldBytes: number
+  readonly firstEventP50Ms: number
+  readonly firstEventP99Ms: number
+  readonly gapP50Ms: number
+  readonly gapP99Ms: number
+  readonly complete: number
+  readonly lost: number
+  readonly short: number
+  readonly complaints: readonly string[]
+}
+
+const clientFile = join(import.meta.dirname, 'stream-client.ts')
+const rampMsPerStream = 5
+const rampMsMin = 500
+/** After the last stream began, and again at the end, so that the window holds nothing but steady streams. */
+const settleMs = 500
+const holdTimeoutMs = 60_000
+const endTimeoutMs = 120_000
+
+export async function loadStreams(
+  peer: RunningPeer,
+  load: StreamLoad,
+  core: number,
+): Promise<StreamResult> {
+  const rampMs = Math.max(rampMsMin, load.streams * rampMsPerStream)
+  const streamMs = rampMs + load.seconds * 1_000 + 4 * settleMs
+  const client = startPinned([process.execPath, clientFile], { core, ipc: true })
+  try {
+    const url = new URL(peer.url)
+    const holding = next(client.child, 'holding', rampMs + holdTimeoutMs)
+    const ended = next(client.child, 'ended', streamMs + endTimeoutMs)
+    // Its failure is reported where it is awaited.
+    ended.catch(() => undefined)
+    tell(client.child, {
+      type: 'start',
+      order: {
+        host: url.hostname,
+        port: Number(url.port),
+        headers: peer.headers,
+        model: peer.model,
+        streams: load.streams,
+        tokens: Math.ceil((streamMs * load.tokensPerSecond) / 1_000),
+        rampMs,
+      },
+    })
+    await Promise.race([holding, ended])
+    await sleep(settleMs)
+    const before = await measure(client.child, peer)
+    await sleep(load.seconds * 1_000)
+    const heldBytes = residentBytes(peer.pids())
+    const after = await measure(client.child, peer)
+    return summarise({ before, after, heldBytes, ended: await ended })
+  } catch (error) {
+    throw new Error(`the stream client failed: ${client.output()}`, { cause: error })
+  } finally {
+    await client.stop()
+  }
+}
+
+interface Measurement {
+  readonly marked: Marked
+  readonly cpuSeconds: number
+  readonly otherCpuSeconds: number
+}
+
+async function measure(client: ChildProcess, peer: RunningPeer): Promise<Measurement> {
+  const marked = next(client, 'marked', holdTimeoutMs)
+  tell(client, { type: 'mark' })
+  return {
+    cpuSeconds: cpuSeconds(peer.pids()),
+    otherCpuSeconds: cpuSeconds(peer.otherPids()),
+    marked: await marked,
+  }
+}
+
+function summarise(run: {
+  readonly before: Measurement
+  readonly after: Measurement
+  readonly heldBytes: number
+  readonly ended: Ended
+}): StreamResult {
+  const { before, after, ended } = run
+  const events = after.marked.events - before.marked.events
+  const seconds = (after.marked.atMs - before.marked.atMs) / 1_000
+  const cpu = after.cpuSeconds - before.cpuSeconds
+  return {
+    events,
+    eventsPerSecond: events / seconds,
+    cpuMicrosPerEvent: (cpu * 1e6) / events,
+    otherCpuMicrosPerEvent: ((after.otherCpuSeconds - before.otherCpuSeconds) * 1e6) / events,
+    cpuShare: cpu / seconds,
+    heldBytes: run.heldBytes,
+    firstEventP50Ms: ended.firstEventP50Ms,
+    firstEventP99Ms: ended.firstEventP99Ms,
+    gapP50Ms: after.marked.gapP50Ms,
+    gapP99Ms: after.marked.gapP99Ms,
+    complete: ended.complete,
+    lost: ended.lost,
+    short: ended.short,
+    complaints: ended.complaints,
+  }
+}
+
+function tell(client: ChildProcess, message: ToClient): void {
+  client.send(message)
+}
+
+function next<Type extends FromClient['type']>(
+  client: ChildProcess,
+  type: Type,
+  timeoutMs: number,
+): Promise<Extract<FromClient, { type: Type }>> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => fail(`no "${type}" within ${timeoutMs} ms`), timeoutMs)
+    const leave = (): void => {
+      clearTimeout(timer)
+      client.off('message', listen)
+      client.off('exit', exited)
+    }
+    const listen = (message: FromClient): void => {
+      if (message.type !== type) return
+      leave()
+      // Its type was just compared.
+      resolve(message as Extract<FromClient, { type: Type }>)
+    }
+    const fail = (text: string): void => {
+      leave()
+      reject(new Error(text))
+    }
+    const exited = (): void => fail(`the client ended before "${type}"`)
+    client.on('message', listen)
+    client.on('exit', exited)
+  })
+}

@@ -1,0 +1,156 @@
+/** The list of commands, the flags that all of them know, and how their failures are told. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Command, CommanderError } from 'commander'
+import { readConfig } from '../app/config.ts'
+import { Fault } from '../platform/fault.ts'
+import { agentCommand } from './agent.ts'
+import { auditCommand } from './audit.ts'
+import { chatCommand } from './chat.ts'
+import { CliError, type CliCommand } from './command.ts'
+import { connectControl } from './control-client.ts'
+import { controlCommand } from './control.ts'
+import { doctorCommand } from './doctor.ts'
+import { engineCommand } from './engine.ts'
+import { gatewayCommand } from './gateway.ts'
+import { keyCommand } from './key.ts'
+import { modelCommand } from './model.ts'
+import { createOutput } from './output.ts'
+import { projectCommand } from './project.ts'
+import { serveCommand } from './serve.ts'
+import { tenantCommand } from './tenant.ts'
+import { tokenCommand } from './token.ts'
+import { usageCommand } from './usage.ts'
+
+const commands: readonly CliCommand[] = [
+  serveCommand,
+  chatCommand,
+  modelCommand,
+  engineCommand,
+  tenantCommand,
+  projectCommand,
+  keyCommand,
+  tokenCommand,
+  usageCommand,
+  auditCommand,
+  doctorCommand,
+  gatewayCommand,
+  controlCommand,
+  agentCommand,
+]
+
+const examples = `
+Examples:
+  colonnade serve                                  start everything on this machine
+  colonnade chat                                   talk to the default model
+  colonnade engine add http://127.0.0.1:8000       offer the models of a vLLM, Ollama or llama-server
+  colonnade model pull hf:owner/name/file.gguf     download a model and run it
+  colonnade key create --name my-app               make an API key
+  colonnade usage --by model,day                   what was used, and what it cost
+`
+
+/** Runs one command line. Returns the exit code; a failure has been told. */
+export async function runCli(argv: readonly string[]): Promise<number> {
+  const program = new Command('colonnade')
+    .description(
+      'A sovereign LLM cloud: an OpenAI-compatible API with tenants, keys, prices and billing, on your own machines.',
+    )
+    .version(readVersion())
+    .option('--data <dir>', 'where state lives (COLONNADE_DATA; default ~/.local/share/colonnade)')
+    .option('--config <file>', 'configuration file (default DATA/colonnade.yaml)')
+    .option('--json', 'print JSON')
+    .option(
+      '--control-url <url>',
+      "the control API's address (COLONNADE_CONTROL_URL; default: the local one)",
+    )
+    .option(
+      '--token <token>',
+      'access token (COLONNADE_ADMIN_TOKEN; default: the local operator token)',
+    )
+    .addHelpText('after', examples)
+    .showHelpAfterError("Try 'colonnade --help'.")
+    .exitOverride()
+  const isJson = argv.includes('--json')
+  const output = createOutput(isJson)
+  const cli = {
+    ...output,
+    control: () => {
+      const { data, config, controlUrl, token } = program.opts<GlobalOptions>()
+      const settings = readConfig({ dataDirectory: data, configFile: config })
+      return connectControl({
+        url: controlUrl ?? settings.agent.controlUrl,
+        token: token ?? settings.adminToken,
+        dataDirectory: settings.dataDirectory,
+      })
+    },
+  }
+  for (const command of commands) command.register(program, cli)
+  acceptGlobalFlags(program)
+  try {
+    await program.parseAsync([...argv], { from: 'user' })
+    return Number(process.exitCode ?? 0)
+  } catch (error) {
+    return tell(error, isJson)
+  }
+}
+
+export interface GlobalOptions {
+  readonly data?: string
+  readonly config?: string
+  readonly json?: boolean
+  readonly controlUrl?: string
+  readonly token?: string
+}
+
+/** The common flags may stand before or after the command. */
+function acceptGlobalFlags(program: Command): void {
+  const copy = (command: Command): void => {
+    for (const inner of command.commands) {
+      for (const option of program.options) {
+        if (
+          option.long === '--version' ||
+          inner.options.some((known) => known.long === option.long)
+        )
+          continue
+        inner.addOption(hidden(option))
+      }
+      inner.exitOverride().showHelpAfterError(`Try 'colonnade ${inner.name()} --help'.`)
+      inner.hook('preAction', (_outer, acting) => {
+        for (const option of program.options) {
+          const name = option.attributeName()
+          const value: unknown = acting.getOptionValue(name)
+          if (value !== undefined && acting.getOptionValueSource(name) === 'cli')
+            program.setOptionValue(name, value)
+        }
+      })
+      copy(inner)
+    }
+  }
+  copy(program)
+}
+
+function hidden(option: Command['options'][number]): Command['options'][number] {
+  const copy = Object.assign(Object.create(Object.getPrototypeOf(option)), option)
+  return copy.hideHelp()
+}
+
+function tell(error: unknown, isJson: boolean): number {
+  // Commander has printed its own message, or the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode
+  const message =
+    error instanceof CliError ? error.message : error instanceof Fault ? error.public : undefined
+  const text = message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error))
+  process.stderr.write(
+    isJson ? `${JSON.stringify({ event: 'error', message: text })}\n` : `${text}\n`,
+  )
+  return 1
+}
+
+function readVersion(): string {
+  const manifest: unknown = JSON.parse(
+    readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'),
+  )
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest
+    ? String(manifest.version)
+    : 'unknown'
+}
