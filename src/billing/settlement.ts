@@ -8,6 +8,8 @@ import type { OpenedRequest, SettledRequest } from './usage.ts'
 /** What the gateway saw pass. A delta carries at least one token, so these never exceed the truth. */
 export interface Metered {
   readonly outputTokens: number
+  /** By the length of the text: nearer to the truth where a delta holds several tokens. */
+  readonly estimatedOutputTokens: number
   readonly reasoningTokens: number
   /** The engine's running total of output went down. */
   readonly claimDecreased: boolean
@@ -32,7 +34,8 @@ export function decideUsage(evidence: UsageEvidence): { usage: TokenUsage; suspe
       : clamp(Math.max(claimed.outputTokens, metered.outputTokens), bounds.outputTokensMax)
     return { usage: { ...claimed, outputTokens }, suspect: false }
   }
-  const outputTokens = clamp(metered.outputTokens, bounds.outputTokensMax)
+  const counted = evidence.complete ? metered.estimatedOutputTokens : metered.outputTokens
+  const outputTokens = clamp(counted, bounds.outputTokensMax)
   const usage = {
     inputTokens: clamp(evidence.estimatedInputTokens, bounds.inputTokensMax),
     cachedInputTokens: 0,

@@ -18,6 +18,8 @@ import type { OfferedModel } from './resolve-model.ts'
 
 /** Progress is durable this often, so this is the most that a crash can leave unbilled. */
 export const progressWindowTokens = 64
+/** Tokens longer than this are rare in any vocabulary. */
+const deltaCharactersMax = 32
 /** Holds need an end even where the catalogue knows no context window. */
 const contextWindowTokensDefault = 131_072
 
@@ -82,9 +84,11 @@ export class Admission implements AsyncDisposable {
   readonly #job: AdmissionJob
   readonly #deps: AdmissionDeps
   readonly #startedMs: number
-  /** What went by: one delta is at least one token. */
+  /** A delta is at least one token. */
   #deltas = 0
   #reasoningDeltas = 0
+  /** The same, with long deltas counted by their text: better for bills, too unsure to cut by. */
+  #estimatedTokens = 0
   #claimed: TokenUsage | undefined
   #claimDecreased = false
   #firstDeltaMs: number | undefined
@@ -159,6 +163,7 @@ export class Admission implements AsyncDisposable {
       this.#deps.metrics.firstToken(this.#job.model.model.id, this.#firstDeltaMs - this.#startedMs)
     }
     this.#deltas += 1
+    this.#estimatedTokens += tokensIn(part)
     if (part.type === 'reasoning-delta') this.#reasoningDeltas += 1
     if (!this.#claimed) this.#hold.progress(this.#usageSoFar())
   }
@@ -166,6 +171,7 @@ export class Admission implements AsyncDisposable {
   #metered(): Metered {
     return {
       outputTokens: this.#deltas,
+      estimatedOutputTokens: this.#estimatedTokens,
       reasoningTokens: this.#reasoningDeltas,
       claimDecreased: this.#claimDecreased,
     }
@@ -227,4 +233,10 @@ export class Admission implements AsyncDisposable {
     })
     return settled.usage
   }
+}
+
+/** A delta of a stream is a token; a long one, or a whole answer, is several: four characters each, as in English prose. */
+function tokensIn(part: StreamPart): number {
+  const text = 'text' in part ? part.text : 'arguments' in part ? part.arguments : ''
+  return text.length <= deltaCharactersMax ? 1 : Math.ceil(text.length / 4)
 }

@@ -27,7 +27,7 @@ export function authenticate(
 }
 
 function presentedSecret(headers: IncomingHttpHeaders): string {
-  const bearer = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1]
+  const bearer = /^bearer +(.*\S) *$/i.exec(headers.authorization ?? '')?.[1]
   if (bearer !== undefined) return bearer
   for (const name of ['x-api-key', 'api-key']) {
     const value = headers[name]

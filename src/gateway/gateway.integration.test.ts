@@ -1,0 +1,500 @@
+/** The whole data plane in one process, over real PostgreSQL, the real journal and an engine that misbehaves when asked to. */
+import fs from 'node:fs'
+import { request as httpRequest } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { sql } from 'kysely'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startMockEngine, type MockEngine } from '../../bench/mock-engine.ts'
+import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
+import { startGateway } from '../app/wire-gateway.ts'
+import { readConfig } from '../app/config.ts'
+import { loadSecrets, secretPath } from '../app/secrets.ts'
+import type { Role } from '../app/lifecycle.ts'
+import { addModel, importShippedCatalogue } from '../catalog/catalog.ts'
+import { addExternalEngine } from '../fleet/fleet.ts'
+import { createApiKey, createProject, createTenant, revokeApiKey } from '../identity/identity.ts'
+import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
+
+const models = [
+  'mock',
+  'mock-die-midstream',
+  'mock-no-done',
+  'mock-usage-missing',
+  'mock-usage-negative',
+  'mock-usage-huge',
+  'mock-decreasing-usage',
+  'mock-garbage',
+  'mock-html',
+  'mock-429',
+  'mock-503',
+  'mock-huge-event',
+  'mock-tools',
+  'mock-reasoning',
+  'unpriced',
+  'nowhere',
+  'hidden',
+]
+let place: TestDatabase
+let database: Database
+let engine: MockEngine
+let gateway: Role
+let directory: string
+let tenantId: string
+let projectId: string
+let key: string
+let pepper: { version: number; key: Buffer }
+
+beforeAll(async () => {
+  place = await (await postgresForTests()).createDatabase()
+  directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-gateway-'))
+  engine = await startMockEngine({ tokens: 16 })
+  const config = readConfig(
+    {
+      dataDirectory: directory,
+      logLevel: 'silent',
+      gateway: { port: 0 },
+      database: { appUrl: place.appUrl },
+    },
+    {},
+  )
+  const secrets = loadSecrets(secretPath(config))
+  pepper = { version: 1, key: secrets.peppers.get(1) ?? Buffer.alloc(0) }
+  database = openDatabase({
+    url: place.appUrl,
+    connectionsMax: 2,
+    statementTimeoutMs: 5_000,
+    applicationName: 'test',
+    onError: () => {},
+  })
+  await database.transaction(platformScope, async (tx) => {
+    await importShippedCatalogue(tx, [])
+    const tenant = await createTenant(tx, { name: 'A', priceListId: 'standard' })
+    const project = await createProject(tx, tenant.id, 'p')
+    tenantId = tenant.id
+    projectId = project.id
+    for (const id of models) {
+      await addModel(
+        tx,
+        {
+          id,
+          category: 'chat',
+          contextWindowTokens: 1_000,
+          capabilities: [],
+          weightSources: [],
+          weightSha256: null,
+        },
+        { unpriced: id === 'unpriced' },
+      )
+      if (id !== 'nowhere')
+        await addExternalEngine(tx, {
+          modelId: id,
+          engineKind: 'openai-compatible',
+          baseUrl: engine.url,
+          engineModel: id,
+          sealKey: undefined,
+        })
+    }
+    const allowed = models.filter((id) => id !== 'hidden')
+    key = (
+      await createApiKey(tx, { tenantId, projectId, name: 'k', allowedModels: allowed }, pepper)
+    ).secret
+  })
+  gateway = await startGateway(config)
+}, 120_000)
+
+afterAll(async () => {
+  await gateway?.drain()
+  await gateway?.stop()
+  await engine?.close()
+  await database?.close()
+  await place?.close()
+  fs.rmSync(directory, { recursive: true, force: true })
+})
+
+interface Answer {
+  readonly status: number
+  readonly text: string
+  readonly headers: Headers
+  readonly requestId: string
+}
+
+async function chat(
+  body: Record<string, unknown>,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  return post(
+    JSON.stringify({ model: 'mock', messages: [{ role: 'user', content: 'hello' }], ...body }),
+    headers,
+  )
+}
+
+async function post(body: string | Buffer, headers: Record<string, string> = {}): Promise<Answer> {
+  const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' ? body : new Uint8Array(body),
+  })
+  return {
+    status: response.status,
+    text: await response.text(),
+    headers: response.headers,
+    requestId: response.headers.get('x-request-id') ?? '',
+  }
+}
+
+interface Event {
+  readonly outcome: string
+  readonly input_tokens: bigint
+  readonly output_tokens: bigint
+  readonly amount_nanos: bigint
+  readonly usage_suspect: boolean
+}
+
+/** The ledger's own row, once it has arrived. */
+async function billed(requestId: string): Promise<Event> {
+  for (let tries = 0; tries < 200; tries += 1) {
+    const found = await database.transaction(platformScope, (tx) =>
+      sql<Event>`SELECT outcome, input_tokens, output_tokens, amount_nanos, usage_suspect FROM usage_events WHERE request_id = ${requestId}`.execute(
+        tx,
+      ),
+    )
+    const [only, second] = found.rows
+    expect(second).toBeUndefined()
+    if (only) return only
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+  throw new Error(`${requestId} was never billed`)
+}
+
+const errorOf = (
+  answer: Answer,
+): { message: string; type: string; param: string | null; code: string | null } =>
+  (
+    JSON.parse(answer.text) as {
+      error: { message: string; type: string; param: string | null; code: string | null }
+    }
+  ).error
+
+test('a whole answer is billed what the engine counted, and its bill is durable before its last byte', async () => {
+  const answer = await chat({ max_tokens: 10 })
+  expect(answer.status).toBe(200)
+  const { usage } = JSON.parse(answer.text) as {
+    usage: { prompt_tokens: number; completion_tokens: number }
+  }
+  const event = await billed(answer.requestId)
+  expect(event).toMatchObject({ outcome: 'completed', usage_suspect: false })
+  expect([Number(event.input_tokens), Number(event.output_tokens)]).toEqual([
+    usage.prompt_tokens,
+    usage.completion_tokens,
+  ])
+  expect(event.amount_nanos).toBe(
+    BigInt(usage.prompt_tokens) * 900n + BigInt(usage.completion_tokens) * 4_000n,
+  )
+})
+
+test('a stream ends with one finish, the usage that was asked for, and [DONE]', async () => {
+  const answer = await chat({
+    stream: true,
+    max_tokens: 5,
+    stream_options: { include_usage: true },
+  })
+  expect(answer.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
+  const events = answer.text.trim().split('\n\n')
+  expect(events.at(-1)).toBe('data: [DONE]')
+  expect(events.filter((event) => event.includes('"finish_reason":"'))).toHaveLength(1)
+  expect(await billed(answer.requestId)).toMatchObject({ outcome: 'completed', output_tokens: 5n })
+})
+
+const streamFailures = [
+  { model: 'mock-die-midstream', why: 'the connection breaks' },
+  { model: 'mock-no-done', why: 'the engine closes without an end' },
+  { model: 'mock-garbage', why: 'an event is garbage' },
+  { model: 'mock-huge-event', why: 'an event is enormous' },
+]
+for (const { model, why } of streamFailures) {
+  test(`when ${why}, the stream ends with an error and without [DONE], and what was emitted is billed`, async () => {
+    const answer = await chat({ model, stream: true, max_tokens: 16 })
+    if (answer.status === 200) {
+      expect(answer.text).toContain('"error":{')
+      expect(answer.text).not.toContain('[DONE]')
+      const sent = answer.text
+        .split('\n\n')
+        .filter((event) => /"content":"[^"]+"/.test(event)).length
+      const event = await billed(answer.requestId)
+      expect(event.outcome).toBe('upstream_failed')
+      expect(Number(event.output_tokens)).toBe(sent)
+    } else {
+      expect(answer.status).toBe(502)
+      expect(await billed(answer.requestId)).toMatchObject({ outcome: 'voided', amount_nanos: 0n })
+    }
+  })
+}
+
+for (const model of [
+  'mock-usage-missing',
+  'mock-usage-negative',
+  'mock-usage-huge',
+  'mock-decreasing-usage',
+]) {
+  test(`an engine that lies about usage (${model}) is billed by our own count, and marked`, async () => {
+    const answer = await chat({ model, stream: true, max_tokens: 7 })
+    expect(answer.text).toContain('[DONE]')
+    const event = await billed(answer.requestId)
+    expect(event).toMatchObject({ outcome: 'completed', output_tokens: 7n, usage_suspect: true })
+    expect(event.amount_nanos).toBeGreaterThan(0n)
+  })
+}
+
+const refusals = [
+  {
+    name: 'no key',
+    given: () => chat({}, { authorization: '' }),
+    status: 401,
+    code: 'missing_api_key',
+  },
+  {
+    name: 'a wrong key',
+    given: () => chat({}, { authorization: 'Bearer cln_k_live_nope' }),
+    status: 401,
+    code: 'invalid_api_key',
+  },
+  {
+    name: 'SQL in the key',
+    given: () => chat({}, { authorization: `Bearer ' OR 1=1 --` }),
+    status: 401,
+    code: 'invalid_api_key',
+  },
+  {
+    name: 'an unknown model',
+    given: () => chat({ model: 'gpt-9' }),
+    status: 404,
+    code: 'model_not_found',
+  },
+  {
+    name: 'a model that the key may not use',
+    given: () => chat({ model: 'hidden' }),
+    status: 404,
+    code: 'model_not_found',
+  },
+  {
+    name: 'a model without a price',
+    given: () => chat({ model: 'unpriced' }),
+    status: 503,
+    code: 'price_missing',
+  },
+  {
+    name: 'a model without an engine',
+    given: () => chat({ model: 'nowhere' }),
+    status: 503,
+    code: 'model_not_ready',
+  },
+  {
+    name: 'more output than the context holds',
+    given: () => chat({ max_tokens: 5_000 }),
+    status: 400,
+    code: 'context_length_exceeded',
+  },
+  {
+    name: 'an engine at its limit',
+    given: () => chat({ model: 'mock-429' }),
+    status: 429,
+    code: 'rate_limit_exceeded',
+  },
+  {
+    name: 'a busy engine',
+    given: () => chat({ model: 'mock-503' }),
+    status: 503,
+    code: 'overloaded',
+  },
+  {
+    name: 'an engine that answers HTML',
+    given: () => chat({ model: 'mock-html' }),
+    status: 502,
+    code: 'engine_invalid_response',
+  },
+  { name: 'JSON that is none', given: () => post('{"model":'), status: 400, code: 'invalid_json' },
+  {
+    name: 'another content type',
+    given: () => post('{}', { 'content-type': 'text/plain' }),
+    status: 415,
+    code: 'unsupported_media_type',
+  },
+  {
+    name: 'a brotli bomb',
+    given: () => post(Buffer.from('x'), { 'content-encoding': 'br' }),
+    status: 415,
+    code: 'unsupported_media_type',
+  },
+]
+for (const { name, given, status, code } of refusals) {
+  test(`${name} is refused with ${status} ${code}, in OpenAI's error shape`, async () => {
+    const answer = await given()
+    expect([answer.status, errorOf(answer).code]).toEqual([status, code])
+    expect(errorOf(answer)).toEqual({
+      message: expect.any(String),
+      type: expect.any(String),
+      param: errorOf(answer).param,
+      code,
+    })
+    expect(answer.requestId).toMatch(/^req_/)
+    if (status === 503 || status === 429) {
+      expect(
+        ['price_missing'].includes(code) || Number(answer.headers.get('retry-after')) >= 1,
+      ).toBe(true)
+    }
+  })
+}
+
+test('a refused request costs nothing', async () => {
+  const answer = await chat({ model: 'mock-503' })
+  expect(await billed(answer.requestId)).toMatchObject({ outcome: 'voided', amount_nanos: 0n })
+})
+
+test('a client that leaves is billed what the engine emitted, and the engine is told to stop', async () => {
+  const abortedBefore = engine.stats().aborted
+  const slow = await startMockEngine({ tokenRate: 50, tokens: 500 })
+  await database.transaction(platformScope, async (tx) => {
+    await addModel(
+      tx,
+      {
+        id: 'slow',
+        category: 'chat',
+        contextWindowTokens: 1_000,
+        capabilities: [],
+        weightSources: [],
+        weightSha256: null,
+      },
+      { unpriced: false },
+    )
+    await addExternalEngine(tx, {
+      modelId: 'slow',
+      engineKind: 'openai-compatible',
+      baseUrl: slow.url,
+      engineModel: 'mock',
+      sealKey: undefined,
+    })
+    key = (await createApiKey(tx, { tenantId, projectId, name: 'any' }, pepper)).secret
+  })
+  const requestId = await untilKnown(() => leaveAfter(4))
+  const event = await billed(requestId)
+  expect(event.outcome).toBe('client_left')
+  expect(Number(event.output_tokens)).toBeGreaterThanOrEqual(3)
+  expect(Number(event.output_tokens)).toBeLessThan(60)
+  for (let tries = 0; tries < 100 && slow.stats().aborted === 0; tries += 1)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  expect(slow.stats().aborted).toBe(1)
+  expect(engine.stats().aborted).toBe(abortedBefore)
+  await slow.close()
+})
+
+/** Breaks the connection after some events; resolves with the request's id, or undefined when the model is not known yet. */
+function leaveAfter(events: number): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const outgoing = httpRequest(`${gateway.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    })
+    outgoing.on('response', (response) => {
+      if (response.statusCode !== 200) {
+        response.resume()
+        resolve(undefined)
+        return
+      }
+      let seen = 0
+      response.on('error', () => {})
+      response.on('data', (chunk: Buffer) => {
+        seen += chunk.toString().split('data: ').length - 1
+        if (seen < events) return
+        outgoing.destroy()
+        resolve(String(response.headers['x-request-id']))
+      })
+    })
+    outgoing.on(
+      'error',
+      (error: NodeJS.ErrnoException) => error.code === 'ECONNRESET' || reject(error),
+    )
+    outgoing.end(
+      JSON.stringify({ model: 'slow', stream: true, messages: [{ role: 'user', content: 'x' }] }),
+    )
+  })
+}
+
+/** A change of the catalogue reaches the gateway within moments. */
+async function untilKnown(attempt: () => Promise<string | undefined>): Promise<string> {
+  for (let tries = 0; tries < 100; tries += 1) {
+    const result = await attempt()
+    if (result !== undefined) return result
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error('the gateway did not hear of the change')
+}
+
+test('a revoked key stops working within 5 seconds', async () => {
+  const made = await database.transaction(platformScope, (tx) =>
+    createApiKey(tx, { tenantId, projectId, name: 'short-lived' }, pepper),
+  )
+  const authorization = `Bearer ${made.secret}`
+  await untilKnown(async () =>
+    (await chat({ max_tokens: 2 }, { authorization })).status === 200 ? 'ok' : undefined,
+  )
+  await database.transaction(platformScope, (tx) =>
+    revokeApiKey(tx, tenantId, made.key.id, Date.now()),
+  )
+  const startedMs = performance.now()
+  await untilKnown(async () =>
+    (await chat({ max_tokens: 2 }, { authorization })).status === 401 ? 'ok' : undefined,
+  )
+  expect(performance.now() - startedMs).toBeLessThan(5_000)
+})
+
+test('tools and reasoning pass as typed deltas', async () => {
+  const tools = [
+    {
+      type: 'function',
+      function: { name: 'get_weather', parameters: { type: 'object', properties: {} } },
+    },
+  ]
+  const called = await chat({ model: 'mock-tools', stream: true, tools, max_tokens: 16 })
+  expect(called.text).toContain('"tool_calls":[{"index":0,"id":"')
+  expect(called.text).toContain('"finish_reason":"tool_calls"')
+  const thought = await chat({ model: 'mock-reasoning', stream: true, max_tokens: 16 })
+  expect(thought.text).toContain('"reasoning_content":"')
+})
+
+test('errors off the routes have the same shape', async () => {
+  for (const [method, path, status] of [
+    ['GET', '/v1/chat/completions', 405],
+    ['GET', '/nowhere', 404],
+    ['POST', '/v1/nothing', 404],
+  ] as const) {
+    const response = await fetch(`${gateway.url}${path}`, { method })
+    expect(response.status).toBe(status)
+    expect(Object.keys((await response.json()) as object)).toEqual(['error'])
+  }
+})
+
+test('ids with a slash and a colon are found, encoded or not', async () => {
+  await database.transaction(platformScope, (tx) =>
+    addModel(
+      tx,
+      {
+        id: 'org/model:7b',
+        category: 'chat',
+        contextWindowTokens: 1_000,
+        capabilities: [],
+        weightSources: [],
+        weightSha256: null,
+      },
+      { unpriced: false },
+    ),
+  )
+  const retrieve = async (path: string): Promise<string | undefined> => {
+    const response = await fetch(`${gateway.url}/v1/models/${path}`, {
+      headers: { authorization: `Bearer ${key}` },
+    })
+    return response.ok ? ((await response.json()) as { id: string }).id : undefined
+  }
+  expect(await untilKnown(() => retrieve('org/model:7b'))).toBe('org/model:7b')
+  expect(await retrieve('org%2Fmodel%3A7b')).toBe('org/model:7b')
+})
