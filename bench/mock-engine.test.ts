@@ -53,7 +53,7 @@ test('max_tokens shortens an answer and is told as its reason', async () => {
   const at = await start()
   const answer = await (await post(at, { max_tokens: 3 })).json()
   expect(answer).toMatchObject({
-    choices: [{ message: { content: 'tick tick tick ' }, finish_reason: 'length' }],
+    choices: [{ message: { content: 'tick tock tick ' }, finish_reason: 'length' }],
     usage: { completion_tokens: 3 },
   })
 })
@@ -123,11 +123,11 @@ test('the arguments of a tool call are JSON, streamed and whole', async () => {
   const tools = [{ type: 'function', function: { name: 'find' } }]
   const whole = JSON.stringify(await (await post(at, { model, tools })).json())
   expect(whole).toContain('"name":"find"')
-  expect(whole).toContain(String.raw`"arguments":"{\"query\":\"tick tick tick tick tick \"}"`)
+  expect(whole).toContain(String.raw`"arguments":"{\"query\":\"tick tock tick tock tick \"}"`)
   const list = await events(await post(at, { model, tools, stream: true }))
   const pieces = JSON.stringify(list).matchAll(/"arguments":"((?:[^"\\]|\\.)*)"/g)
   const text = [...pieces].map(([, piece]) => JSON.parse(`"${piece}"`)).join('')
-  expect(JSON.parse(text)).toEqual({ query: 'tick tick tick tick tick ' })
+  expect(JSON.parse(text)).toEqual({ query: 'tick tock tick tock tick ' })
 })
 
 test('equal texts have equal vectors, in both encodings', async () => {

@@ -52,7 +52,7 @@ interface Mock {
   readonly truth: Truth
   readonly counts: Counts
   readonly reasons: Map<string, number>
-  readonly tokenText: string
+  readonly tokenTexts: Answer['tokenTexts']
   /** Makes the ids of this process differ from those of an earlier one. */
   readonly idPrefix: string
   requests: number
@@ -69,7 +69,7 @@ export async function startMockEngine(options: MockEngineOptions = {}): Promise<
     truth: openTruth(options.truthFile),
     counts: { streams: 0, openStreams: 0, events: 0, tokens: 0, finished: 0, aborted: 0 },
     reasons: new Map(),
-    tokenText: tokenText(options),
+    tokenTexts: tokenTexts(options),
     idPrefix: `chatcmpl-${process.pid.toString(36)}-${Date.now().toString(36)}`,
     requests: 0,
   }
@@ -98,10 +98,11 @@ export async function startMockEngine(options: MockEngineOptions = {}): Promise<
   }
 }
 
-function tokenText(options: MockEngineOptions): string {
+function tokenTexts(options: MockEngineOptions): Answer['tokenTexts'] {
   const { replyBytes, tokens = defaultTokens } = options
-  if (replyBytes === undefined) return 'tick '
-  return 'x'.repeat(Math.max(1, Math.round(replyBytes / tokens)))
+  if (replyBytes === undefined) return ['tick ', 'tock ']
+  const bytes = Math.max(1, Math.round(replyBytes / tokens))
+  return ['x'.repeat(bytes), 'y'.repeat(bytes)]
 }
 
 function statsOf(mock: Mock): MockEngineStats {
@@ -188,7 +189,7 @@ function answerChat(
     behaviour,
     promptTokens: promptTokens(body),
     tokens: Math.min(limit, full),
-    tokenText: mock.tokenText,
+    tokenTexts: mock.tokenTexts,
     toolName: toolName(body),
     limited: limit < full,
     includeUsage: body.stream_options?.include_usage === true,

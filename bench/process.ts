@@ -107,6 +107,15 @@ export function cpuSeconds(pids: readonly number[]): number {
   return ticks.reduce((sum, value) => sum + value, 0) / ticksPerSecond
 }
 
+/** Time in which a core did not idle, whoever used it. */
+export function coreBusySeconds(core: number): number {
+  const line = readFileSync('/proc/stat', 'utf8').match(new RegExp(`^cpu${core} (.*)$`, 'm'))
+  // user, nice, system, idle, iowait, irq, softirq, steal; guests are part of user.
+  const ticks = (line?.[1] ?? '').split(' ').slice(0, 8).map(Number)
+  const [, , , idle = 0, ioWait = 0] = ticks
+  return (ticks.reduce((sum, value) => sum + value, 0) - idle - ioWait) / ticksPerSecond
+}
+
 export function residentBytes(pids: readonly number[]): number {
   const sizes = pids.map((pid) => {
     const line = readProc(pid, 'status')?.match(/^VmRSS:\s+(\d+) kB$/m)

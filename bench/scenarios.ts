@@ -2,7 +2,8 @@
 import { loadRequests, type RequestLoad } from './load/requests.ts'
 import { loadStreams, type StreamLoad } from './load/streams.ts'
 import type { Peer, RunningPeer } from './peers/peer.ts'
-import { cpuSeconds, residentBytes } from './process.ts'
+import { residentBytes } from './process.ts'
+import { watchUsage, type Cores, type Usage } from './usage.ts'
 
 export type Metric =
   | 'cpuMicros'
@@ -18,6 +19,8 @@ export type Metric =
   | 'lost'
   | 'short'
   | 'heldBytes'
+  | 'foreignShare'
+  | 'loadShare'
 
 export type Metrics = Readonly<Partial<Record<Metric, number>>>
 
@@ -27,11 +30,17 @@ export interface Scenario {
   /** What one unit of `cpuMicros` and `perSecond` is. */
   readonly unit: 'request' | 'event'
   readonly suits: (peer: Peer) => boolean
-  readonly measure: (peer: RunningPeer, place: Place) => Promise<Metrics>
+  readonly measure: (peer: RunningPeer, place: Place) => Promise<Measured>
+}
+
+export interface Measured {
+  readonly metrics: Metrics
+  /** About requests and streams that failed. */
+  readonly complaints: readonly string[]
 }
 
 export interface Place {
-  readonly loadCore: number
+  readonly cores: Cores
   readonly workDirectory: string
 }
 
@@ -44,7 +53,7 @@ export interface Durations {
 const smallBytes = 60
 const largeBytes = 400_000
 const tokensPerSecond = 50
-const ideal = (): boolean => true
+const always = (): boolean => true
 
 export function scenarios(durations: Durations): readonly Scenario[] {
   const manyConnections = { connections: 32, promptBytes: smallBytes }
@@ -54,7 +63,7 @@ export function scenarios(durations: Durations): readonly Scenario[] {
     requests('requests', 'Small chat requests, 32 connections', manyConnections, durations),
     requests('latency', 'Small chat requests, 1 connection', oneConnection, durations),
     requests('large', 'Prompts of 400 KB, 8 connections', largePrompts, durations),
-    streams(20, ideal, durations),
+    streams(20, always, durations),
     streams(200, (peer) => peer.streamsMax >= 200, durations),
     streams(1_000, (peer) => peer.streamsMax >= 1_000, durations),
   ]
@@ -70,25 +79,20 @@ function requests(
     id,
     title,
     unit: 'request',
-    suits: ideal,
-    async measure(peer, { loadCore, workDirectory }) {
-      const at = { core: loadCore, workDirectory }
+    suits: always,
+    async measure(peer, { cores, workDirectory }) {
+      const at = { core: cores.load, workDirectory }
       await loadRequests(peer, { ...load, seconds: durations.warmUpS }, at)
-      const before = { own: cpuSeconds(peer.pids()), other: cpuSeconds(peer.otherPids()) }
+      const usageSince = watchUsage(peer, cores)
       const result = await loadRequests(peer, { ...load, seconds: durations.requestsS }, at)
-      const own = cpuSeconds(peer.pids()) - before.own
-      const other = cpuSeconds(peer.otherPids()) - before.other
-      return {
-        cpuMicros: (own * 1e6) / result.requests,
-        otherCpuMicros: (other * 1e6) / result.requests,
-        perSecond: result.requests / result.seconds,
-        p50Ms: result.p50Ms,
-        p95Ms: result.p95Ms,
-        p99Ms: result.p99Ms,
-        failures: result.failures,
-        cpuShare: own / result.seconds,
+      const { requests: count, seconds, ...told } = result
+      const metrics = {
+        ...shared(usageSince(), count),
+        ...told,
+        perSecond: count / seconds,
         heldBytes: residentBytes(peer.pids()),
       }
+      return { metrics, complaints: [] }
     },
   }
 }
@@ -100,21 +104,30 @@ function streams(count: number, suits: Scenario['suits'], durations: Durations):
     title: `${count} streams at once, ${tokensPerSecond} tokens/s each`,
     unit: 'event',
     suits,
-    async measure(peer, { loadCore }) {
-      const result = await loadStreams(peer, load, loadCore)
-      return {
-        cpuMicros: result.cpuMicrosPerEvent,
-        otherCpuMicros: result.otherCpuMicrosPerEvent,
+    async measure(peer, { cores }) {
+      const { usage, events, ended, ...result } = await loadStreams(peer, load, cores)
+      const metrics = {
+        ...shared(usage, events),
         perSecond: result.eventsPerSecond,
-        p50Ms: result.firstEventP50Ms,
-        p99Ms: result.firstEventP99Ms,
+        p50Ms: ended.firstEventP50Ms,
+        p99Ms: ended.firstEventP99Ms,
         gapP50Ms: result.gapP50Ms,
         gapP99Ms: result.gapP99Ms,
-        lost: result.lost,
-        short: result.short,
-        cpuShare: result.cpuShare,
+        lost: ended.lost,
+        short: ended.short,
         heldBytes: result.heldBytes,
       }
+      return { metrics, complaints: ended.complaints }
     },
+  }
+}
+
+function shared(usage: Usage, count: number): Metrics {
+  return {
+    cpuMicros: (usage.own * 1e6) / count,
+    otherCpuMicros: (usage.other * 1e6) / count,
+    cpuShare: usage.own / usage.seconds,
+    foreignShare: usage.foreignShare,
+    loadShare: usage.loadShare,
   }
 }

@@ -1,103 +1,185 @@
 #!/usr/bin/env node
 /**
  * Starts Colonnade under the Node that the lock file pins, whatever Node (20 or newer) runs this file, and installs the dependencies
- * first when they are missing or older than the lock file. Plain JavaScript without dependencies, because nothing is installed yet.
+ * first when they are missing or differ from the lock file. Plain JavaScript without dependencies, because nothing is installed yet.
  *
  *   colonnade.mjs COMMAND …            src/main.ts COMMAND …
  *   colonnade.mjs --script FILE …      a script of the project
  */
-import { spawn, spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const modules = join(root, 'node_modules')
-const stamp = join(modules, '.colonnade-installed')
-const lockHash = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
-/** npm ci takes half a minute here; a lock older than this was left by a killed install. */
-const lockStaleMs = 600_000
+/** Not in node_modules, which npm empties. Holds the pid of the process that installs. */
+const installLock = join(root, '.cache', 'installing')
+const lockPollMs = 500
 
-if (!isInstalled()) install()
+let child
+// A terminal sends Ctrl-C to the whole group, a service manager signals this process alone; the program takes two in a row for one.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child?.kill(signal))
+process.on('exit', () => releaseLock())
 
+if (!isInstalled()) await install()
 const [node, args] = command(process.argv.slice(2))
-const child = spawn(node, args, {
-  stdio: process.channel ? ['inherit', 'inherit', 'inherit', 'ipc'] : 'inherit',
-})
-// A terminal sends Ctrl-C to the whole group; a service manager signals this process alone. Either way the program decides.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.on(signal, () => {
-    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
+// The channel carries nothing: its closing tells the program that this process was killed.
+const end = await run(node, args, ['inherit', 'inherit', 'inherit', 'ipc'])
+if (end.signal) {
+  process.removeAllListeners(end.signal)
+  process.kill(process.pid, end.signal)
+} else process.exit(end.code)
+
+/** npm writes down what it has installed, as its last step. */
+function isInstalled() {
+  const wanted = readPackages(join(root, 'package-lock.json'))
+  const found = readPackages(join(modules, '.package-lock.json'))
+  if (!wanted || !found) return false
+  return Object.entries(wanted).every(([path, { optional, integrity }]) => {
+    if (path === '') return true
+    return found[path] ? found[path].integrity === integrity : optional
   })
 }
-child.on('error', (error) => fail(`The pinned Node could not be started: ${error.message}`))
-child.on('exit', (code, signal) => {
-  if (signal) process.kill(process.pid, signal)
-  else process.exit(code ?? 1)
-})
 
-function isInstalled() {
-  return existsSync(stamp) && readFileSync(stamp, 'utf8') === lockHash
-}
-
-function install() {
-  const json = process.argv.includes('--json')
-  if (json) console.log(JSON.stringify({ event: 'installing' }))
-  else console.error('Installing dependencies (once, about half a minute) …')
+function readPackages(path) {
   try {
-    mkdirSync(modules, { recursive: true })
-    accessSync(modules, constants.W_OK)
+    return JSON.parse(readFileSync(path, 'utf8')).packages
   } catch {
-    fail(`Dependencies are missing, and ${root} is not writable for this user. Run 'npm ci' there as its owner, then start again.`)
-  }
-  // npm ci empties node_modules, so the lock lies beside it.
-  const lock = join(root, '.installing')
-  takeLock(lock)
-  try {
-    if (isInstalled()) return
-    const npm = npmCommand()
-    const result = spawnSync(npm[0], [...npm.slice(1), 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
-      cwd: root,
-      stdio: ['ignore', 2, 2],
-    })
-    if (result.status !== 0) fail("'npm ci' failed (see above). Check the network or the package registry, then start again.")
-    writeFileSync(stamp, lockHash)
-  } finally {
-    rmdirSync(lock)
+    // Nothing was installed, or not to the end.
+    return undefined
   }
 }
 
-function takeLock(lock) {
-  const pause = new Int32Array(new SharedArrayBuffer(4))
-  for (;;) {
+async function install() {
+  try {
+    accessSync(existsSync(modules) ? modules : root, constants.W_OK)
+    accessSync(root, constants.W_OK)
+  } catch {
+    fail(
+      `Dependencies are missing, and this user cannot write to ${root}. Run 'npm ci' there as its owner, then start again.`,
+    )
+  }
+  await takeLock()
+  if (isInstalled()) return releaseLock()
+  if (process.argv.includes('--json')) process.stdout.write('{"event":"installing"}\n')
+  else say('Installing dependencies from package-lock.json (once, about half a minute) …')
+  const flags = [
+    '--ignore-scripts',
+    '--include=dev',
+    '--include=optional',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]
+  const [npm, ...first] = npmCommand()
+  const result = await run(npm, [...first, 'ci', ...flags], ['ignore', 2, 2])
+  if (result.signal) fail('The installation was interrupted. The next start begins it anew.')
+  if (result.code !== 0) {
+    fail(
+      "'npm ci' failed (see above). Check the network or the package registry, then start again.",
+    )
+  }
+  releaseLock()
+}
+
+/** Two starts at once: one installs, the other waits for it. */
+async function takeLock() {
+  mkdirSync(dirname(installLock), { recursive: true })
+  const mine = `${installLock}.${process.pid}`
+  writeFileSync(mine, String(process.pid))
+  for (let waited = false; ; waited = true) {
     try {
-      mkdirSync(lock)
-      process.on('exit', () => existsSync(lock) && rmdirSync(lock))
+      // A link appears with its content, or not at all.
+      linkSync(mine, installLock)
+      rmSync(mine)
       return
     } catch (error) {
       if (error.code !== 'EEXIST') throw error
-      if (Date.now() - statSync(lock).mtimeMs > lockStaleMs) rmdirSync(lock)
-      else Atomics.wait(pause, 0, 0, 500)
     }
+    const holder = lockHolder()
+    if (!holder || !isAlive(holder)) {
+      rmSync(installLock, { force: true })
+      continue
+    }
+    if (!waited)
+      say(`Another start (process ${holder}) is installing the dependencies; waiting for it …`)
+    await new Promise((done) => setTimeout(done, lockPollMs))
   }
 }
 
+function releaseLock() {
+  if (lockHolder() === process.pid) rmSync(installLock)
+}
+
+function lockHolder() {
+  try {
+    return Number(readFileSync(installLock, 'utf8'))
+  } catch {
+    // Nobody installs.
+    return undefined
+  }
+}
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error.code === 'EPERM'
+  }
+}
+
+/** The npm that came with this Node, or else the one on the path. */
 function npmCommand() {
-  if (process.env.npm_execpath?.endsWith('.js')) return [process.execPath, process.env.npm_execpath]
+  if (process.env.npm_execpath?.endsWith('npm-cli.js'))
+    return [process.execPath, process.env.npm_execpath]
   const beside = resolve(dirname(process.execPath), '../lib/node_modules/npm/bin/npm-cli.js')
   return existsSync(beside) ? [process.execPath, beside] : ['npm']
 }
 
 function command(argv) {
-  const names = [`node-${process.platform}-${process.arch}`, `node-bin-${process.platform}-${process.arch}`]
-  const found = names.map((name) => join(modules, name, 'bin', 'node')).find((path) => existsSync(path))
-  if (!found) fail(`Colonnade runs on Linux and macOS (x64, arm64); this is ${process.platform} ${process.arch}.`)
+  const places = ['node', 'node-bin'].map((name) => `${name}-${process.platform}-${process.arch}`)
+  const found = places
+    .map((name) => join(modules, name, 'bin', 'node'))
+    .find((path) => existsSync(path))
+  if (!found && !['linux', 'darwin'].includes(process.platform)) {
+    fail(
+      `Colonnade runs on Linux and macOS (x64, arm64); this is ${process.platform} ${process.arch}.`,
+    )
+  }
+  if (!found) {
+    fail(
+      `The pinned Node for ${process.platform} ${process.arch} was not installed. Run 'npm ci --include=optional' in ${root}.`,
+    )
+  }
   if (argv[0] === '--script') return [found, [join(root, argv[1] ?? ''), ...argv.slice(2)]]
   return [found, [join(root, 'src/main.ts'), ...argv]]
 }
 
+/** Resolves with how the program ended. */
+function run(program, programArgs, stdio) {
+  return new Promise((done) => {
+    child = spawn(program, programArgs, { cwd: stdio[3] ? undefined : root, stdio })
+    child.on('error', (error) => fail(`${program} could not be started: ${error.message}`))
+    child.on('exit', (exitCode, exitSignal) => done({ code: exitCode, signal: exitSignal }))
+  })
+}
+
+function say(line) {
+  process.stderr.write(`${line}\n`)
+}
+
 function fail(message) {
-  console.error(message)
+  say(message)
   process.exit(1)
 }

@@ -292,30 +292,32 @@ CREATE TABLE journal_checkpoints (
 );
 
 -- Applies a batch of a gateway's journal: usage events, their charges, the holds of requests still under way, the releases of those that
--- ended, the balances, and the checkpoint, all in the caller's one transaction. Events at or before the checkpoint are skipped, and unique
--- keys stop the rest of any repetition: applying a journal again changes nothing. Returns the number of new usage events.
+-- ended, the balances, and the checkpoint, all in the caller's one transaction. Unique keys stop every repetition, so applying a journal
+-- again changes nothing; the checkpoint only says where to go on. Returns the number of new usage events.
 CREATE FUNCTION apply_journal(gateway text, events jsonb, through bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-  applied bigint;
   added bigint;
 BEGIN
-  INSERT INTO journal_checkpoints (gateway_id, applied_sequence) VALUES (gateway, 0) ON CONFLICT DO NOTHING;
-  SELECT applied_sequence INTO applied FROM journal_checkpoints WHERE gateway_id = gateway FOR UPDATE;
+  -- First of all, so that a batch whose commit was uncertain and its repetition come one after the other.
+  INSERT INTO journal_checkpoints (gateway_id, applied_sequence) VALUES (gateway, through)
+  ON CONFLICT (gateway_id) DO UPDATE SET applied_sequence = through, updated_at = now();
 
   INSERT INTO ledger_accounts (id, tenant_id, kind, currency)
   SELECT DISTINCT account.id, account.tenant_id, account.kind, account.currency
-  FROM jsonb_to_recordset(events) AS event(tenant_id text, currency text),
+  FROM (SELECT DISTINCT tenant_id, currency FROM jsonb_to_recordset(events) AS e(tenant_id text, currency text)) AS event,
     LATERAL (VALUES
-      ('receivable:' || event.tenant_id, event.tenant_id, 'receivable', event.currency),
-      ('held:' || event.tenant_id, event.tenant_id, 'held', event.currency),
+      ('receivable:' || event.tenant_id || ':' || event.currency, event.tenant_id, 'receivable', event.currency),
+      ('held:' || event.tenant_id || ':' || event.currency, event.tenant_id, 'held', event.currency),
       ('suspense:' || event.currency, NULL, 'suspense', event.currency),
       ('revenue:' || event.currency, NULL, 'revenue', event.currency)
     ) AS account(id, tenant_id, kind, currency)
+  ORDER BY 1
   ON CONFLICT DO NOTHING;
-  -- In one order, so that two gateways never wait for each other in a circle.
+  -- In one order, here and above, so that two gateways never wait for each other in a circle.
   PERFORM 1 FROM ledger_accounts WHERE id IN (
-    SELECT unnest(ARRAY['receivable:' || event.tenant_id, 'held:' || event.tenant_id, 'suspense:' || event.currency, 'revenue:' || event.currency])
-    FROM jsonb_to_recordset(events) AS event(tenant_id text, currency text)
+    SELECT unnest(ARRAY['receivable:' || event.tenant_id || ':' || event.currency, 'held:' || event.tenant_id || ':' || event.currency,
+      'suspense:' || event.currency, 'revenue:' || event.currency])
+    FROM (SELECT DISTINCT tenant_id, currency FROM jsonb_to_recordset(events) AS e(tenant_id text, currency text)) AS event
   ) ORDER BY id FOR UPDATE;
 
   WITH event AS (
@@ -324,7 +326,6 @@ BEGIN
       endpoint text, streamed boolean, currency text, price jsonb, held_nanos bigint, started_at timestamptz, outcome text, usage_suspect boolean,
       input_tokens bigint, cached_input_tokens bigint, output_tokens bigint, reasoning_tokens bigint, amount_nanos bigint, replica_id text,
       time_to_first_token_ms integer, duration_ms integer, settled_at timestamptz)
-    WHERE journal_sequence > applied
   ), settled AS (
     INSERT INTO usage_events (tenant_id, request_id, leg, project_id, api_key_id, model_id, replica_id, gateway_id, journal_sequence, endpoint, streamed,
       outcome, usage_suspect, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, amount_nanos, currency, price,
@@ -340,18 +341,19 @@ BEGIN
     SELECT o.tenant_id, o.request_id, o.leg, o.held_nanos AS amount_nanos, o.currency, o.started_at AS booked_at
     FROM event o
     WHERE o.kind = 'open' AND o.held_nanos > 0
-      AND NOT EXISTS (SELECT 1 FROM event s WHERE s.kind = 'settle' AND s.request_id = o.request_id AND s.leg = o.leg)
+      -- NOT IN, so that PostgreSQL hashes: it expects few rows of an array, and would compare each pair.
+      AND (o.request_id, o.leg) NOT IN (SELECT s.request_id, s.leg FROM event s WHERE s.kind = 'settle')
       AND NOT EXISTS (SELECT 1 FROM usage_events u WHERE u.request_id = o.request_id AND u.leg = o.leg)
   ), due AS (
-    SELECT 'charge' AS kind, tenant_id, request_id, leg, amount_nanos, 'receivable:' || tenant_id AS debit, 'revenue:' || currency AS credit, settled_at AS booked_at
+    SELECT 'charge' AS kind, tenant_id, request_id, leg, amount_nanos, 'receivable:' || tenant_id || ':' || currency AS debit, 'revenue:' || currency AS credit, settled_at AS booked_at
     FROM settled WHERE amount_nanos > 0
     UNION ALL
-    SELECT 'hold', tenant_id, request_id, leg, amount_nanos, 'held:' || tenant_id, 'suspense:' || currency, booked_at FROM held
+    SELECT 'hold', tenant_id, request_id, leg, amount_nanos, 'held:' || tenant_id || ':' || currency, 'suspense:' || currency, booked_at FROM held
     UNION ALL
-    SELECT 'release', s.tenant_id, s.request_id, s.leg, e.amount_nanos, 'suspense:' || s.currency, 'held:' || s.tenant_id, s.settled_at
+    SELECT 'release', s.tenant_id, s.request_id, s.leg, e.amount_nanos, 'suspense:' || s.currency, 'held:' || s.tenant_id || ':' || s.currency, s.settled_at
     FROM settled s
     JOIN ledger_transactions t ON t.request_id = s.request_id AND t.leg = s.leg AND t.kind = 'hold'
-    JOIN ledger_entries e ON e.transaction_id = t.id AND e.account_id = 'held:' || s.tenant_id
+    JOIN ledger_entries e ON e.transaction_id = t.id AND e.account_id = 'held:' || s.tenant_id || ':' || s.currency
   ), posted AS (
     INSERT INTO ledger_transactions (kind, tenant_id, request_id, leg, booked_at)
     SELECT kind, tenant_id, request_id, leg, booked_at FROM due
@@ -369,8 +371,6 @@ BEGIN
     WHERE id = change.account_id
   )
   SELECT count(*) INTO added FROM settled;
-
-  UPDATE journal_checkpoints SET applied_sequence = greatest(applied_sequence, through), updated_at = now() WHERE gateway_id = gateway;
   RETURN added;
 END $$;
 

@@ -2,8 +2,9 @@
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cpuSeconds, residentBytes, startPinned } from '../process.ts'
 import type { RunningPeer } from '../peers/peer.ts'
+import { residentBytes, startPinned } from '../process.ts'
+import { watchUsage, type Cores, type Usage } from '../usage.ts'
 import type { Ended, FromClient, Marked, ToClient } from './stream-messages.ts'
 
 export interface StreamLoad {
@@ -15,21 +16,14 @@ export interface StreamLoad {
 }
 
 export interface StreamResult {
+  /** Between the two marks, while all streams were held. */
+  readonly usage: Usage
   readonly events: number
   readonly eventsPerSecond: number
-  readonly cpuMicrosPerEvent: number
-  readonly otherCpuMicrosPerEvent: number
-  /** The share of one core. */
-  readonly cpuShare: number
-  readonly heldBytes: number
-  readonly firstEventP50Ms: number
-  readonly firstEventP99Ms: number
   readonly gapP50Ms: number
   readonly gapP99Ms: number
-  readonly complete: number
-  readonly lost: number
-  readonly short: number
-  readonly complaints: readonly string[]
+  readonly heldBytes: number
+  readonly ended: Ended
 }
 
 const clientFile = join(import.meta.dirname, 'stream-client.ts')
@@ -43,11 +37,11 @@ const endTimeoutMs = 120_000
 export async function loadStreams(
   peer: RunningPeer,
   load: StreamLoad,
-  core: number,
+  cores: Cores,
 ): Promise<StreamResult> {
   const rampMs = Math.max(rampMsMin, load.streams * rampMsPerStream)
   const streamMs = rampMs + load.seconds * 1_000 + 4 * settleMs
-  const client = startPinned([process.execPath, clientFile], { core, ipc: true })
+  const client = startPinned([process.execPath, clientFile], { core: cores.load, ipc: true })
   try {
     const url = new URL(peer.url)
     const holding = next(client.child, 'holding', rampMs + holdTimeoutMs)
@@ -68,11 +62,22 @@ export async function loadStreams(
     })
     await Promise.race([holding, ended])
     await sleep(settleMs)
-    const before = await measure(client.child, peer)
+    const usageSince = watchUsage(peer, cores)
+    const before = await mark(client.child)
     await sleep(load.seconds * 1_000)
+    const usage = usageSince()
+    const after = await mark(client.child)
     const heldBytes = residentBytes(peer.pids())
-    const after = await measure(client.child, peer)
-    return summarise({ before, after, heldBytes, ended: await ended })
+    const events = after.events - before.events
+    return {
+      usage,
+      events,
+      eventsPerSecond: (events * 1_000) / (after.atMs - before.atMs),
+      gapP50Ms: after.gapP50Ms,
+      gapP99Ms: after.gapP99Ms,
+      heldBytes,
+      ended: await ended,
+    }
   } catch (error) {
     throw new Error(`the stream client failed: ${client.output()}`, { cause: error })
   } finally {
@@ -80,48 +85,10 @@ export async function loadStreams(
   }
 }
 
-interface Measurement {
-  readonly marked: Marked
-  readonly cpuSeconds: number
-  readonly otherCpuSeconds: number
-}
-
-async function measure(client: ChildProcess, peer: RunningPeer): Promise<Measurement> {
+function mark(client: ChildProcess): Promise<Marked> {
   const marked = next(client, 'marked', holdTimeoutMs)
   tell(client, { type: 'mark' })
-  return {
-    cpuSeconds: cpuSeconds(peer.pids()),
-    otherCpuSeconds: cpuSeconds(peer.otherPids()),
-    marked: await marked,
-  }
-}
-
-function summarise(run: {
-  readonly before: Measurement
-  readonly after: Measurement
-  readonly heldBytes: number
-  readonly ended: Ended
-}): StreamResult {
-  const { before, after, ended } = run
-  const events = after.marked.events - before.marked.events
-  const seconds = (after.marked.atMs - before.marked.atMs) / 1_000
-  const cpu = after.cpuSeconds - before.cpuSeconds
-  return {
-    events,
-    eventsPerSecond: events / seconds,
-    cpuMicrosPerEvent: (cpu * 1e6) / events,
-    otherCpuMicrosPerEvent: ((after.otherCpuSeconds - before.otherCpuSeconds) * 1e6) / events,
-    cpuShare: cpu / seconds,
-    heldBytes: run.heldBytes,
-    firstEventP50Ms: ended.firstEventP50Ms,
-    firstEventP99Ms: ended.firstEventP99Ms,
-    gapP50Ms: after.marked.gapP50Ms,
-    gapP99Ms: after.marked.gapP99Ms,
-    complete: ended.complete,
-    lost: ended.lost,
-    short: ended.short,
-    complaints: ended.complaints,
-  }
+  return marked
 }
 
 function tell(client: ChildProcess, message: ToClient): void {

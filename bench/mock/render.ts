@@ -7,8 +7,8 @@ export interface Answer {
   readonly behaviour: Behaviour
   readonly promptTokens: number
   readonly tokens: number
-  /** ASCII without quotes or backslashes. */
-  readonly tokenText: string
+  /** Taken in turn, since some proxies take equal tokens for a broken model. ASCII without quotes or backslashes. */
+  readonly tokenTexts: readonly [string, string]
   readonly toolName: string
   /** The answer ends because it reached the limit that the request set. */
   readonly limited: boolean
@@ -74,26 +74,36 @@ export function wholeAnswer(answer: Answer): string {
 }
 
 function wholeMessage(answer: Answer): string {
-  const { behaviour, tokens, tokenText } = answer
+  const { behaviour, tokens } = answer
   if (behaviour.kind === 'tools') {
-    let text = ''
-    for (let n = 2; n <= tokens; n += 1) text += toolArguments(answer, n)
-    const call = `{"id":"call_${answer.id}","type":"function","function":{"name":"${answer.toolName}","arguments":"${text}"}}`
+    const pieces = Array.from({ length: tokens - 1 }, (_, at) => toolArguments(answer, at + 2))
+    const call = `{"id":"call_${answer.id}","type":"function","function":{"name":"${answer.toolName}","arguments":"${pieces.join('')}"}}`
     return `{"role":"assistant","content":null,"tool_calls":[${call}]}`
   }
   if (behaviour.kind === 'reasoning') {
-    const thought = tokenText.repeat(reasoningTokens(answer, tokens))
-    const said = tokenText.repeat(tokens - reasoningTokens(answer, tokens))
+    const thought = textOf(answer, 1, reasoningTokens(answer, tokens))
+    const said = textOf(answer, reasoningTokens(answer, tokens) + 1, tokens)
     return `{"role":"assistant","reasoning_content":"${thought}","content":"${said}"}`
   }
-  return `{"role":"assistant","content":"${tokenText.repeat(tokens)}"}`
+  return `{"role":"assistant","content":"${textOf(answer, 1, tokens)}"}`
+}
+
+/** The tokens from the first to the last, both included. */
+function textOf(answer: Answer, first: number, last: number): string {
+  let text = ''
+  for (let n = first; n <= last; n += 1) text += tokenText(answer, n)
+  return text
+}
+
+function tokenText(answer: Answer, n: number): string {
+  return answer.tokenTexts[n % 2 === 1 ? 0 : 1]
 }
 
 function tokenDelta(answer: Answer, n: number): string {
   if (answer.behaviour.kind === 'reasoning' && n <= reasoningTokens(answer, answer.tokens)) {
-    return `{"reasoning_content":"${answer.tokenText}"}`
+    return `{"reasoning_content":"${tokenText(answer, n)}"}`
   }
-  if (answer.behaviour.kind !== 'tools') return `{"content":"${answer.tokenText}"}`
+  if (answer.behaviour.kind !== 'tools') return `{"content":"${tokenText(answer, n)}"}`
   const started = `"id":"call_${answer.id}","type":"function","function":{"name":"${answer.toolName}","arguments":""}`
   const more = `"function":{"arguments":"${toolArguments(answer, n)}"}`
   return `{"tool_calls":[{"index":0,${n === 1 ? started : more}}]}`
@@ -102,7 +112,7 @@ function tokenDelta(answer: Answer, n: number): string {
 /** Together, from the second token on, `{"query":"…"}` (escaped for JSON within JSON), if the answer is long enough. */
 function toolArguments(answer: Answer, n: number): string {
   if (n === 2) return '{\\"query\\":\\"'
-  return n === answer.tokens ? '\\"}' : answer.tokenText
+  return n === answer.tokens ? '\\"}' : tokenText(answer, n)
 }
 
 function finishReason(answer: Answer): string {

@@ -25,13 +25,13 @@ export const colonnade: Peer = {
   // The launcher installs what is missing.
   install: () => Promise.resolve(),
   async start(options) {
-    const started = startPinned(command(options), { core: options.loadCore, env: environment() })
+    const started = startPinned(command(options), { core: options.cores.load, env: environment() })
     try {
       const ready = await readReady(started)
       await addEngine(ready, options.mockUrl)
       const gateway = findGateway(started)
       // All threads, also those that were started before.
-      await output('taskset', ['-a', '-cp', String(options.core), String(gateway)])
+      await output('taskset', ['-a', '-cp', String(options.cores.proxy), String(gateway)])
       const peer: RunningPeer = {
         url: ready.apiUrl.replace(/\/v1$/, ''),
         headers: { authorization: `Bearer ${ready.apiKey}` },

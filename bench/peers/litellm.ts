@@ -27,7 +27,7 @@ export const liteLlm: Peer = {
     const port = String(options.port)
     const args = ['--config', file, '--host', '127.0.0.1', '--port', port, '--num_workers', '1']
     const started = startPinned([join(directory, 'bin/litellm'), ...args], {
-      core: options.core,
+      core: options.cores.proxy,
       cwd: options.workDirectory,
       env: { ...process.env, LITELLM_LOG: 'ERROR', LITELLM_LOCAL_MODEL_COST_MAP: 'True' },
     })

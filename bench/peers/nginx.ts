@@ -16,7 +16,7 @@ export const nginx: Peer = {
     writeFileSync(file, configuration(options))
     const started = startPinned(
       ['nginx', '-p', options.workDirectory, '-c', file, '-e', 'stderr'],
-      { core: options.core },
+      { core: options.cores.proxy },
     )
     const peer = {
       url: `http://127.0.0.1:${options.port}`,

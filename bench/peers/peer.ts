@@ -1,5 +1,6 @@
 /** What the bench asks of each proxy that it measures. One file a proxy; bench/peers/list.ts names them all. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Cores } from '../usage.ts'
 
 export interface Peer {
   readonly name: string
@@ -14,10 +15,8 @@ export interface PeerOptions {
   /** Of the mock engine, without `/v1`. */
   readonly mockUrl: string
   readonly port: number
-  /** The core for the proxy. */
-  readonly core: number
-  /** The core for everything else: load, mock, and helper processes of the proxy. */
-  readonly loadCore: number
+  /** Helper processes of the proxy belong to the load's core. */
+  readonly cores: Cores
   readonly cacheDirectory: string
   /** Empty; removed afterwards. */
   readonly workDirectory: string

@@ -28,7 +28,7 @@ export const portkey: Peer = {
   async start(options) {
     const file = serverFile(options.cacheDirectory)
     const started = startPinned([process.execPath, file, '--headless', `--port=${options.port}`], {
-      core: options.core,
+      core: options.cores.proxy,
       cwd: options.workDirectory,
       env: { ...process.env, TRUSTED_CUSTOM_HOSTS: '127.0.0.1', NODE_ENV: 'production' },
     })

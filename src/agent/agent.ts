@@ -5,7 +5,7 @@
  * An engine lives in a process group of its own, under a lease file that its agent touches. The agent's crash leaves the engine
  * running; the next agent knows it by pid and start time and takes it over. If no agent comes within a minute, the engine ends.
  */
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ControlClient } from './client.ts'
@@ -54,8 +54,8 @@ const pullingGatherMs = 1_000
 /** How long a starting agent waits for control before it runs what was wanted last. */
 const firstAnswerMs = 10_000
 const farewellTimeoutMs = 2_000
-/** A quarter of the memory for the caches of all engines: weights, database and gateways need the rest. */
-const cacheShare = 0.25
+/** An eighth of the memory for the caches of all engines: weights, database and gateways need the rest. */
+const cacheShare = 0.125
 
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { control, log, clock, nodeName } = options
@@ -70,6 +70,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   for (const engine of before.engines) {
     if (await isRunning(engine)) orphans.set(engine.modelId, engine)
   }
+  await sweepLeases(leaseDirectory, [...orphans.values()])
   const runners = new Map<string, Runner>()
   let wanted: readonly Deployment[] | undefined
   let connected = false
@@ -87,8 +88,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     leaseDirectory,
     logDirectory,
     threads: () => threadsForEngine(options.threads, wanted?.length ?? 1),
-    cacheBytes: () =>
-      (options.hardware.memoryBytes * cacheShare) / Math.max(1, wanted?.length ?? 1),
+    cacheBytes: () => {
+      const chats = wanted?.filter((deployment) => !deployment.embeddings).length ?? 1
+      return (options.hardware.memoryBytes * cacheShare) / Math.max(1, chats)
+    },
     changed: () => wakeReporter?.(),
   }
 
@@ -208,6 +211,15 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       for (const runner of runners.values()) runner.release()
       await control.close()
     },
+  }
+}
+
+/** An engine that nobody knows ends soon after its lease is gone. */
+async function sweepLeases(directory: string, known: readonly RunningEngine[]): Promise<void> {
+  const kept = new Set(known.map((engine) => engine.leasePath))
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name)
+    if (!kept.has(path)) await rm(path, { force: true })
   }
 }
 

@@ -22,7 +22,7 @@ import {
   steadyAfterMs,
   type Deployment,
 } from './reconcile.ts'
-import { windowToServe } from './sizing.ts'
+import { sizeEngine } from './sizing.ts'
 import type { RunningEngine } from './state-file.ts'
 
 export type ReplicaStatus = AgentReport['replicas'][number]
@@ -295,18 +295,20 @@ function planLaunch(
   deps: RunnerDeps,
 ): LaunchPlan {
   const { settings } = deployment
-  const parallel = positive(settings['parallel']) ?? deps.parallel
+  const embeddings = deployment.embeddings || facts?.embeddings === true
+  const sizing = sizeEngine({
+    wantedTokens: positive(settings['contextWindowTokens']) ?? deps.contextWindowTokensMax,
+    trainedTokens: facts?.contextWindowTokens ?? deployment.contextWindowTokens ?? undefined,
+    // Embedding keeps nothing from one text to the next.
+    cacheBytesPerToken: embeddings ? undefined : facts?.cacheBytesPerToken,
+    cacheBytes: deps.cacheBytes(),
+    parallelMax: positive(settings['parallel']) ?? deps.parallel,
+  })
   return {
+    ...sizing,
     modelId: deployment.modelId,
-    contextWindowTokens: windowToServe({
-      wanted: positive(settings['contextWindowTokens']) ?? deps.contextWindowTokensMax,
-      trained: facts?.contextWindowTokens ?? deployment.contextWindowTokens ?? undefined,
-      cacheBytesPerToken: facts?.cacheBytesPerToken,
-      cacheBytes: deps.cacheBytes(),
-    }),
     threads: positive(settings['threads']) ?? deps.threads(),
-    parallel,
-    embeddings: deployment.embeddings || facts?.embeddings === true,
+    embeddings,
   }
 }
 

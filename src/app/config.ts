@@ -10,12 +10,14 @@ import { z } from 'zod'
 import { Fault } from '../platform/fault.ts'
 
 const port = z.coerce.number().int().min(0).max(65_535)
+/** From the environment it comes as a word: true, 1, yes, on, and their opposites. */
+const flag = z.union([z.boolean(), z.stringbool()])
 const mebibyte = 1024 * 1024
 
 const schema = z.strictObject({
   /** Everything that Colonnade keeps: database, weights, journals, secrets. */
   dataDirectory: z.string().min(1),
-  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('warn'),
   gateway: z
     .strictObject({
       host: z.string().default('127.0.0.1'),
@@ -45,7 +47,7 @@ const schema = z.strictObject({
     .prefault({}),
   tls: z.strictObject({ certPath: z.string(), keyPath: z.string() }).optional(),
   /** Allows addresses other than loopback without TLS. */
-  insecure: z.coerce.boolean().default(false),
+  insecure: flag.default(false),
   database: z
     .strictObject({
       /** The owner's URL of a PostgreSQL of yours; absent for the embedded one. */
@@ -100,7 +102,8 @@ const schema = z.strictObject({
     })
     .prefault({}),
   /** Whether the first start deploys the two default models. */
-  defaultModels: z.boolean().default(true),
+  defaultModels: flag.default(true),
+  /** The root secret, when it is not in the data folder: for roles on other machines. */
   secretFile: z.string().optional(),
   /** For `colonnade chat`, and for nothing else. */
   apiKey: z.string().optional(),
@@ -146,38 +149,72 @@ const variables: readonly (readonly [name: string, path: string])[] = [
   ['COLONNADE_NODE_NAME', 'agent.nodeName'],
   ['COLONNADE_CONTROL_URL', 'agent.controlUrl'],
   ['COLONNADE_AGENT_TOKEN', 'agent.token'],
+  ['COLONNADE_DEFAULT_MODELS', 'defaultModels'],
   ['COLONNADE_SECRET_FILE', 'secretFile'],
   ['COLONNADE_API_KEY', 'apiKey'],
   ['COLONNADE_ADMIN_TOKEN', 'adminToken'],
 ]
+
+/** Hands a role its whole configuration, so that the supervisor's file, flags and environment count the same for all. */
+const roleVariable = 'COLONNADE_ROLE_CONFIG'
 
 /** Reads everything once. Throws `client.invalid_request` with the key that is wrong and what it may be. */
 export function readConfig(
   flags: ConfigOverrides = {},
   environment: NodeJS.ProcessEnv = process.env,
 ): Config {
-  const given: Record<string, unknown> = {}
-  for (const [name, path] of variables) {
-    const value = environment[name]
-    if (value !== undefined && value !== '') setPath(given, path, value)
-  }
-  merge(given, flags)
-  const dataDirectory = resolve(
-    typeof given['dataDirectory'] === 'string'
-      ? given['dataDirectory']
-      : defaultDataDirectory(environment),
-  )
-  const file =
-    typeof flags['configFile'] === 'string'
-      ? flags['configFile']
-      : join(dataDirectory, 'colonnade.yaml')
-  const tree = readFile(file, typeof flags['configFile'] === 'string')
-  merge(tree, { ...given, dataDirectory })
-  delete tree['configFile']
+  const handed = environment[roleVariable]
+  const tree = handed === undefined ? readTree(flags, environment) : parseTree(handed)
   const parsed = schema.safeParse(tree)
   if (!parsed.success) throw invalid(parsed.error)
   checkExposure(parsed.data)
   return deepFreeze(parsed.data)
+}
+
+function readTree(flags: ConfigOverrides, environment: NodeJS.ProcessEnv): Record<string, unknown> {
+  const { configFile, ...given } = flags
+  const tree: Record<string, unknown> = {}
+  for (const [name, path] of variables) {
+    const value = environment[name]
+    if (value !== undefined && value !== '') setPath(tree, path, value)
+  }
+  merge(tree, given)
+  const wanted = tree['dataDirectory']
+  const dataDirectory = resolve(
+    typeof wanted === 'string' ? wanted : defaultDataDirectory(environment),
+  )
+  const isNamed = typeof configFile === 'string'
+  const result = readFile(isNamed ? configFile : join(dataDirectory, 'colonnade.yaml'), isNamed)
+  merge(result, { ...tree, dataDirectory })
+  return result
+}
+
+/** What `roleEnvironment` has written. */
+function parseTree(text: string): Record<string, unknown> {
+  const value: unknown = JSON.parse(text)
+  return isTree(value) ? value : {}
+}
+
+/** A role's environment: what is inherited and not ours, and the configuration without the logins that are none of its business. */
+export function roleEnvironment(
+  config: Config,
+  changes: ConfigOverrides,
+  environment: NodeJS.ProcessEnv = process.env,
+): NodeJS.ProcessEnv {
+  const { adminToken: _adminToken, apiKey: _apiKey, ...rest } = config
+  const tree: Record<string, unknown> = { ...rest, database: { appUrl: config.database.appUrl } }
+  merge(tree, changes)
+  return { ...foreignEnvironment(environment), [roleVariable]: JSON.stringify(tree) }
+}
+
+/** What is not Colonnade's own: for programs that we start and that are not ours. */
+export function foreignEnvironment(
+  environment: NodeJS.ProcessEnv = process.env,
+): Readonly<Record<string, string | undefined>> {
+  const foreign = Object.entries(environment).filter(
+    ([name]) => !name.startsWith('COLONNADE_') && name !== 'DATABASE_URL',
+  )
+  return Object.fromEntries(foreign)
 }
 
 function defaultDataDirectory(environment: NodeJS.ProcessEnv): string {
@@ -247,25 +284,40 @@ export function isLoopback(host: string): boolean {
 }
 
 function invalid(error: z.ZodError): Fault {
-  const issue = error.issues[0]
-  if (issue?.code === 'unrecognized_keys') {
-    const section = issue.path.join('.')
-    const known = knownKeys(section)
-    const hint = known.length > 0 ? ` Known keys: ${known.join(', ')}.` : ''
-    return refuse(
-      `Unknown configuration key '${[section, issue.keys[0]].filter(Boolean).join('.')}'.${hint}`,
-    )
-  }
+  // A misspelt key often leaves another one missing; the misspelling is the news.
+  const issue = error.issues.find(({ code }) => code === 'unrecognized_keys') ?? error.issues[0]
+  const path = issue?.path.join('.') ?? ''
+  if (issue?.code !== 'unrecognized_keys')
+    return refuse(`Configuration key '${path}': ${issue?.message ?? 'invalid'}.`)
+  const key = issue.keys[0] ?? ''
+  const known = knownKeys(path)
+  const nearest = known.toSorted((a, b) => editDistance(a, key) - editDistance(b, key))[0]
+  const hint = nearest === undefined ? '' : ` Did you mean '${nearest}'?`
   return refuse(
-    `Configuration key '${issue?.path.join('.') ?? ''}': ${issue?.message ?? 'invalid'}.`,
+    `Unknown configuration key '${[path, key].filter(Boolean).join('.')}'.${hint} Known keys: ${known.join(', ')}.`,
   )
 }
 
-function knownKeys(section: string): string[] {
-  const sample = schema.safeParse({ dataDirectory: '/' })
-  if (!sample.success) return []
-  const value: unknown = section === '' ? sample.data : sample.data[section as keyof Parsed]
-  return isTree(value) ? Object.keys(value) : []
+function knownKeys(section: string): readonly string[] {
+  if (section === '') return Object.keys(schema.shape)
+  const field = Object.entries(schema.shape).find(([name]) => name === section)?.[1]
+  const inner =
+    field instanceof z.ZodPrefault || field instanceof z.ZodOptional ? field.unwrap() : field
+  return inner instanceof z.ZodObject ? Object.keys(inner.shape) : []
+}
+
+/** Levenshtein's distance, row by row. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1]
+    for (let j = 1; j <= b.length; j += 1) {
+      const change = (row[j - 1] ?? 0) + (letter === b[j - 1] ? 0 : 1)
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, change))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
 }
 
 function refuse(text: string): Fault {
@@ -280,13 +332,11 @@ function deepFreeze<Value>(value: Value): Value {
   return value
 }
 
-/** The database as roles see it. Only the supervisor and migrations use the owner's URL. */
+/** The database as roles see it; the owner's URL is for the supervisor and for migrations. */
 export function appDatabaseUrl(config: Config): string {
-  const url = config.database.appUrl ?? config.database.url
-  if (url === undefined) {
-    throw refuse(
-      'This role needs a database: give DATABASE_URL, or start everything with `colonnade serve`.',
-    )
-  }
-  return url
+  const url = config.database.appUrl
+  if (url !== undefined) return url
+  throw refuse(
+    'This role needs a database: give DATABASE_URL, or start everything with `colonnade serve`.',
+  )
 }

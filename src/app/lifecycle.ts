@@ -1,4 +1,5 @@
 /** The life of a role's process: start, tell the supervisor, drain on a signal or when the supervisor is gone, stop. */
+import { systemClock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 
 export interface Role {
@@ -16,44 +17,67 @@ export interface ReadyMessage {
   readonly url: string | undefined
 }
 
-/** Streams under way get this long after the signal. */
+/** Streams under way get this long after a signal. */
 const drainMs = 600_000
+/** Without a supervisor nobody restarts what fails, and the next start waits for us: streams are cut soon. */
+const orphanedDrainMs = 3_000
+/** After the drain; journals and engines need a few seconds. */
+const stopMs = 30_000
+/** One Ctrl-C may arrive twice, from the terminal and from a parent; a person's second one comes later. */
+const sameSignalMs = 1_000
 
-/** Runs a role until a signal, or until its supervisor has died. Exits the process. */
+/** Runs a role until a signal, or until its supervisor has died; then exits the process. Throws what `start` throws. */
 export async function runRole(log: Logger, start: () => Promise<Role>): Promise<void> {
   process.on('uncaughtException', (error) => {
     log.fatal({ error }, 'an error that nothing caught: this process ends')
     process.exit(1)
   })
-  const role = await start()
-  let ending = false
-  const end = (reason: string): void => {
-    if (ending) {
-      log.warn({ reason }, 'asked again: ending at once')
-      process.exit(1)
-    }
-    ending = true
+  let role: Role | undefined
+  let endingSinceMs: number | undefined
+  const end = (reason: string, limitMs: number): void => {
+    const nowMs = systemClock.monotonicMs()
+    if (endingSinceMs !== undefined && nowMs - endingSinceMs < sameSignalMs) return
+    // Before it is ready it has promised nothing.
+    if (endingSinceMs !== undefined || !role) process.exit(1)
+    endingSinceMs = nowMs
     log.info({ reason }, 'draining')
-    const limit = setTimeout(() => process.exit(1), drainMs)
-    limit.unref()
-    role
-      .drain()
-      .then(() => role.stop())
-      .then(
-        () => process.exit(0),
-        (error: unknown) => {
-          log.error({ error }, 'did not stop cleanly')
-          process.exit(1)
-        },
-      )
+    exitAfter(role, limitMs, log)
   }
-  process.on('SIGTERM', () => end('SIGTERM'))
-  process.on('SIGINT', () => end('SIGINT'))
+  process.on('SIGTERM', () => end('SIGTERM', drainMs))
+  process.on('SIGINT', () => end('SIGINT', drainMs))
+  process.on('SIGHUP', () => end('SIGHUP', drainMs))
   // The supervisor's end of the channel closes when it dies, however it dies.
   process.on('disconnect', () => {
-    if (!ending) end('the supervisor is gone')
+    if (endingSinceMs === undefined) end('the supervisor is gone', orphanedDrainMs)
   })
+  role = await start()
   const ready: ReadyMessage = { event: 'ready', role: role.name, url: role.url }
-  process.send?.(ready)
+  if (process.connected) process.send?.(ready)
   log.info({ url: role.url }, 'ready')
+}
+
+function exitAfter(role: Role, limitMs: number, log: Logger): void {
+  void within(role.drain(), limitMs)
+    .then((drained) => {
+      if (!drained) log.warn('some work was still under way, and is cut')
+      return within(role.stop(), stopMs)
+    })
+    .then(
+      (stopped) => process.exit(stopped ? 0 : 1),
+      (error: unknown) => {
+        log.error({ error }, 'did not stop cleanly')
+        process.exit(1)
+      },
+    )
+}
+
+/** Whether the work ended in time. */
+async function within(work: Promise<void>, limitMs: number): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>()
+  const timer = setTimeout(() => resolve(false), limitMs)
+  try {
+    return await Promise.race([work.then(() => true), late])
+  } finally {
+    clearTimeout(timer)
+  }
 }

@@ -3,7 +3,15 @@
  * worthless for another.
  */
 import { hkdfSync, randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Fault } from '../platform/fault.ts'
 import { createSeal, type Seal } from '../platform/seal.ts'
@@ -16,21 +24,30 @@ export interface Secrets {
   readonly atRest: Seal
   /** For the gateway's snapshot on disk. */
   readonly snapshot: Seal
+  /** Of the roles' login, on a PostgreSQL that is not ours. */
+  readonly databasePassword: string
 }
 
 const rootBytes = 32
 
-/** Reads the root secret, or makes it on the first start. Throws when it is too short, or readable by others. */
-export function loadSecrets(path: string): Secrets {
+/** Reads the root secret. Throws when there is none, when it is too short, or readable by others. */
+export function existingSecrets(path: string): Secrets {
   const root = readRoot(path)
   const key = (label: string): Buffer =>
-    Buffer.from(hkdfSync('sha256', root, Buffer.alloc(0), `colonnade/${label}`, 32))
+    Buffer.from(hkdfSync('sha256', root, Buffer.alloc(0), `colonnade/${label}`, rootBytes))
   return {
     peppers: new Map([[1, key('key-pepper/v1')]]),
     pepperVersion: 1,
     atRest: createSeal(key('at-rest/v1')),
     snapshot: createSeal(key('gateway-snapshot/v1')),
+    databasePassword: key('database-login/v1').toString('base64url'),
   }
+}
+
+/** Reads the root secret, or makes it on the first start. */
+export function loadSecrets(path: string): Secrets {
+  if (!existsSync(path)) createRoot(path)
+  return existingSecrets(path)
 }
 
 export function secretPath(config: {
@@ -41,14 +58,12 @@ export function secretPath(config: {
 }
 
 function readRoot(path: string): Buffer {
-  let root: Buffer
-  try {
-    root = readFileSync(path)
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
-      return createRoot(path)
-    throw error
+  if (!existsSync(path)) {
+    throw refuse(
+      `There is no root secret at ${path}. A role on another machine needs a copy of the first machine's DATA/secrets/root: put it there, or name it with COLONNADE_SECRET_FILE.`,
+    )
   }
+  const root = readFileSync(path)
   if (root.length !== rootBytes)
     throw refuse(`${path} must hold exactly ${rootBytes} bytes. Restore it from your backup.`)
   if ((statSync(path).mode & 0o077) !== 0)
@@ -56,12 +71,12 @@ function readRoot(path: string): Buffer {
   return root
 }
 
-function createRoot(path: string): Buffer {
+function createRoot(path: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const root = randomBytes(rootBytes)
-  writeFileSync(`${path}.partial`, root, { mode: 0o400, flush: true })
+  // A start that was killed may have left one, and it cannot be written over.
+  rmSync(`${path}.partial`, { force: true })
+  writeFileSync(`${path}.partial`, randomBytes(rootBytes), { mode: 0o400, flush: true })
   renameSync(`${path}.partial`, path)
-  return root
 }
 
 function refuse(text: string): Fault {

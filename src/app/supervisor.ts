@@ -4,22 +4,23 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../platform/clock.ts'
+import { Fault } from '../platform/fault.ts'
 import { afterExit, neverFailed, type RestartState } from './restart-policy.ts'
 
 export interface RoleSpec {
   /** As people read it: `gateway 1`. */
   readonly name: string
   readonly command: 'gateway' | 'control' | 'agent'
-  readonly env: Readonly<Record<string, string>>
+  readonly env: NodeJS.ProcessEnv
 }
 
 export interface Supervisor {
-  /** Resolves with the role's address once it is ready; rejects when it ended before. */
+  /** Resolves with the role's address once it is ready. Throws when it ended before; then it is not started again. */
   start(spec: RoleSpec): Promise<string | undefined>
-  /** Asks the named roles to drain, and waits until they have ended. */
-  stop(names: readonly string[]): Promise<void>
-  /** Ends everything at once. */
-  kill(): void
+  /** Asks the named roles to drain, and kills what is left after the limit. */
+  stop(names: readonly string[], limitMs: number): Promise<void>
   pids(): Readonly<Record<string, number>>
 }
 
@@ -39,90 +40,108 @@ interface Running {
   startedMs: number
   stopping: boolean
   timer: NodeJS.Timeout | undefined
-  ended: Promise<void>
+  /** Of the child of the moment. */
+  ended: Promise<string>
 }
 
 const mainPath = join(import.meta.dirname, '..', 'main.ts')
+/** A gateway first settles what a crash left in its journal. */
+const readyTimeoutMs = 120_000
 
 export function createSupervisor(
-  environment: NodeJS.ProcessEnv,
+  clock: Clock,
   onEvent: (event: SupervisorEvent) => void,
 ): Supervisor {
   const roles = new Map<string, Running>()
 
-  const launch = (spec: RoleSpec): ChildProcess =>
-    spawn(process.execPath, [mainPath, spec.command], {
-      env: { ...environment, ...spec.env },
-      // A group of its own: Ctrl-C in the terminal reaches the supervisor, which drains in the right order.
-      detached: true,
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    })
-
-  const watch = (running: Running, isRestart: boolean): Promise<string | undefined> =>
-    new Promise((resolve, reject) => {
-      const { child, spec } = running
-      running.ended = new Promise((ended) => child.once('exit', () => ended()))
-      child.on('message', (message: unknown) => {
-        if (
-          typeof message !== 'object' ||
-          message === null ||
-          !('event' in message) ||
-          message.event !== 'ready'
-        )
-          return
-        if (isRestart) onEvent({ event: 'role-restarted', role: spec.name })
-        resolve('url' in message && typeof message.url === 'string' ? message.url : undefined)
-      })
-      child.once('error', reject)
-      child.once('exit', (code, signal) => {
-        const reason = signal ? `signal ${signal}` : `exit code ${code}`
-        reject(new Error(`${spec.name} ended (${reason})`))
-        if (running.stopping) return
-        const { delayMs, state } = afterExit(running.state, performance.now() - running.startedMs)
-        running.state = state
-        onEvent({ event: 'role-stopped', role: spec.name, reason, restartInMs: delayMs })
-        running.timer = setTimeout(() => restart(running), delayMs)
-      })
-    })
-
-  const restart = (running: Running): void => {
-    running.child = launch(running.spec)
-    running.startedMs = performance.now()
-    // Its end is handled where it is watched.
-    watch(running, true).catch(() => {})
+  const restartAfter = (running: Running, reason: string): void => {
+    if (running.stopping) return
+    const { delayMs, state } = afterExit(running.state, clock.monotonicMs() - running.startedMs)
+    running.state = state
+    onEvent({ event: 'role-stopped', role: running.spec.name, reason, restartInMs: delayMs })
+    running.timer = setTimeout(() => {
+      Object.assign(running, launch(running.spec), { startedMs: clock.monotonicMs() })
+      watch(running, true)
+    }, delayMs)
+  }
+  /** Starts it again when it ends, for as long as it is wanted. */
+  const watch = (running: Running, isRestart: boolean): void => {
+    const { child, ended, spec } = running
+    if (isRestart) {
+      readyUrl(child).then(
+        () => onEvent({ event: 'role-restarted', role: spec.name }),
+        // A role that hangs before it is ready is ended, and then started again like any other.
+        () => child.kill('SIGKILL'),
+      )
+    }
+    void ended.then((reason) => restartAfter(running, reason))
   }
 
   return {
-    start(spec) {
+    async start(spec) {
       const running: Running = {
         spec,
-        child: launch(spec),
+        ...launch(spec),
         state: neverFailed,
-        startedMs: performance.now(),
+        startedMs: clock.monotonicMs(),
         stopping: false,
         timer: undefined,
-        ended: Promise.resolve(),
       }
       roles.set(spec.name, running)
-      return watch(running, false)
+      const url = await Promise.race([
+        readyUrl(running.child),
+        running.ended.then((reason) => {
+          throw new Fault({
+            code: 'client.invalid_request',
+            public: `${spec.name} could not start (${reason}); the reason is above.`,
+          })
+        }),
+      ])
+      watch(running, false)
+      return url
     },
-    async stop(names) {
-      const chosen = [...roles.values()].filter((running) => names.includes(running.spec.name))
+    async stop(names, limitMs) {
+      const chosen = [...roles.values()].filter(({ spec }) => names.includes(spec.name))
       for (const running of chosen) {
         running.stopping = true
         clearTimeout(running.timer)
         running.child.kill('SIGTERM')
       }
-      await Promise.all(chosen.map((running) => running.ended))
+      const late = new AbortController()
+      const all = Promise.all(chosen.map(({ ended }) => ended))
+      await Promise.race([all, sleep(limitMs, undefined, { signal: late.signal })])
+      for (const { child } of chosen) child.kill('SIGKILL')
+      await all
+      late.abort()
     },
-    kill() {
-      for (const running of roles.values()) {
-        running.stopping = true
-        clearTimeout(running.timer)
-        running.child.kill('SIGKILL')
-      }
-    },
-    pids: () =>
-      Object.fromEntries([...roles].map(([name, running]) => [name, running.child.pid ?? 0])),
+    pids: () => Object.fromEntries([...roles].map(([name, { child }]) => [name, child.pid ?? 0])),
   }
+}
+
+function launch(spec: RoleSpec): Pick<Running, 'child' | 'ended'> {
+  const child = spawn(process.execPath, [mainPath, spec.command], {
+    env: spec.env,
+    // A group of its own: Ctrl-C in the terminal reaches the supervisor, which drains in the right order.
+    detached: true,
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  })
+  const ended = new Promise<string>((resolve) => {
+    child.once('exit', (code, signal) => resolve(signal ? `signal ${signal}` : `exit code ${code}`))
+    child.once('error', (error) => resolve(error.message))
+  })
+  return { child, ended }
+}
+
+/** Resolves when the role says that it is ready. Rejects when it takes too long. */
+function readyUrl(child: ChildProcess): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('not ready in time')), readyTimeoutMs)
+    child.once('exit', () => clearTimeout(timer))
+    child.on('message', (message: unknown) => {
+      if (typeof message !== 'object' || message === null || !('event' in message)) return
+      if (message.event !== 'ready') return
+      clearTimeout(timer)
+      resolve('url' in message && typeof message.url === 'string' ? message.url : undefined)
+    })
+  })
 }

@@ -6,7 +6,7 @@ import { assert } from '../platform/assert.ts'
 import { systemClock } from '../platform/clock.ts'
 import { createLogger } from '../platform/log.ts'
 import { openDatabase } from '../platform/postgres/database.ts'
-import { appDatabaseUrl, type Config } from './config.ts'
+import { appDatabaseUrl, isLoopback, type Config } from './config.ts'
 import type { Role } from './lifecycle.ts'
 import { loadSecrets, secretPath } from './secrets.ts'
 import { listeningUrl } from './wire-gateway.ts'
@@ -16,6 +16,8 @@ export async function startControl(config: Config): Promise<Role> {
   const secrets = loadSecrets(secretPath(config))
   const pepper = secrets.peppers.get(secrets.pepperVersion)
   assert(pepper, 'the current pepper is among the peppers')
+  // On loopback nobody else listens in, and the agent need not know the certificate.
+  const tls = isLoopback(config.control.host) ? undefined : config.tls
   const database = openDatabase({
     url: appDatabaseUrl(config),
     connectionsMax: 10,
@@ -34,15 +36,12 @@ export async function startControl(config: Config): Promise<Role> {
     peppers: secrets.peppers,
     log,
     hostNames: [...config.control.hostNames, config.control.host],
-    tls: config.tls && {
-      cert: readFileSync(config.tls.certPath),
-      key: readFileSync(config.tls.keyPath),
-    },
+    tls: tls && { cert: readFileSync(tls.certPath), key: readFileSync(tls.keyPath) },
   })
   await app.listen({ host: config.control.host, port: config.control.port })
   return {
     name: 'control',
-    url: listeningUrl(app.server.address(), config.control.host, config.tls !== undefined),
+    url: listeningUrl(app.server.address(), config.control.host, tls !== undefined),
     drain: () => app.close(),
     stop: () => database.close(),
   }

@@ -3,8 +3,8 @@ import { sql } from 'kysely'
 import type { Sql } from '../platform/postgres/database.ts'
 import { canonicalJson } from './chain.ts'
 
-export type { AuditRow, Verification } from './chain.ts'
-export { verifyChain } from './chain.ts'
+export type { AuditRow, Head, Verification } from './chain.ts'
+export { genesis, verifyChain, verifyHead } from './chain.ts'
 
 export interface AuditEntry {
   readonly occurredAtMs: number
@@ -53,7 +53,7 @@ export async function listEntries(
   return result.rows
 }
 
-/** The newest sequence and hash: what a copy of the log must end with. */
+/** The newest sequence and hash: what a copy of the log that is made afterwards must contain. */
 export async function readHead(tx: Sql<unknown>): Promise<{ sequence: bigint; hash: string }> {
   const result = await sql<{
     sequence: bigint

@@ -13,12 +13,15 @@ import { takeProcessLock } from '../platform/process-lock.ts'
 import type { Database } from '../platform/postgres/database.ts'
 import {
   createUnsettledIndex,
-  encodeEvent,
-  type JournalEvent,
+  describeRequest,
+  encodeOpen,
+  encodeProgress,
+  encodeSettle,
+  type RequestText,
   type UnsettledRequest,
 } from './journal/event.ts'
-import type { JournalFiles } from './journal/files.ts'
-import { full, openJournal, type Journal } from './journal/journal.ts'
+import { syncDirectory, type JournalFiles } from './journal/files.ts'
+import { openJournal, type Journal } from './journal/journal.ts'
 import { rate } from './rating.ts'
 import { settleCrashed } from './settlement.ts'
 import { startShipper } from './shipper.ts'
@@ -26,7 +29,10 @@ import type { OpenedRequest, SettledRequest } from './usage.ts'
 
 export interface Billing {
   readonly gatewayId: string
-  /** Durable when it resolves. Throws `billing.journal_full` or `billing.journal_failed` before anything was sent anywhere. */
+  /**
+   * Durable when it resolves. Throws before anything was sent anywhere: `billing.journal_full`, `billing.journal_failed`, or
+   * `capacity.overloaded` while the disk does not answer.
+   */
   open(request: OpenedRequest): Promise<Hold>
   /** Durable events that the ledger does not have yet. */
   lagEvents(): number
@@ -59,33 +65,44 @@ export interface BillingOptions {
   readonly onFatal: (error: Error) => void
 }
 
-/** A settlement and the progress before it fit into this; an open record is smaller. */
+/** A settlement fits into this, and so does an open record, with names as long as they may be. */
 const reservedBytes = 4_096
 const progressTokens = 64
 const progressMs = 1_000
+const progressBytes = 512
 
 /** Opens the journal, and settles by rule what a crash left unsettled, before any new request is taken. */
 export async function openBilling(options: BillingOptions): Promise<Billing> {
   const { directory, clock, log } = options
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
   const unlock = takeProcessLock(join(directory, 'lock'), `the journal in ${directory}`)
-  const gatewayId = ensureGatewayId(join(directory, 'id'))
+  try {
+    return await openLocked(options, unlock)
+  } catch (error) {
+    unlock()
+    log.fatal({ error, directory, nowMs: clock.nowMs() }, 'the journal does not open')
+    throw error
+  }
+}
+
+async function openLocked(options: BillingOptions, unlock: () => void): Promise<Billing> {
+  const { directory, clock, log } = options
+  const gatewayId = ensureGatewayId(directory)
   const unsettled = createUnsettledIndex()
   const journal = await openJournal(
     {
       directory: join(directory, 'segments'),
       segmentBytes: options.segmentBytes,
       bytesMax: options.bytesMax,
+      clock,
       files: options.files,
       onFatal: options.onFatal,
     },
     (line) => unsettled.add(line),
   )
-  const append = (event: JournalEvent): Promise<void> =>
-    journal.append((sequence) => encodeEvent(event, sequence, gatewayId))
-  await settleLeftovers(unsettled.list(), append, { clock, log })
+  await settleLeftovers(unsettled.list(), { journal, gatewayId, clock, log })
 
-  /** Where the open record of each unsettled hold stands: the journal may not be forgotten past the oldest. */
+  /** Where the open record of each unsettled hold stands, oldest first: the journal is not forgotten past the oldest. */
   const openSequences = new Map<string, bigint>()
   const shipper = startShipper({
     journal,
@@ -93,31 +110,28 @@ export async function openBilling(options: BillingOptions): Promise<Billing> {
     gatewayId,
     log,
     onApplied(through) {
-      let keepFrom = through
-      for (const sequence of openSequences.values())
-        if (sequence <= keepFrom) keepFrom = sequence - 1n
-      journal.forget(keepFrom)
+      const [oldest] = openSequences.values()
+      journal.forget(oldest === undefined || oldest > through ? through : oldest - 1n)
     },
   })
 
   return {
     gatewayId,
     async open(request) {
-      if (!journal.reserve(reservedBytes)) throw full()
       const key = `${request.requestId} ${request.leg}`
+      assert(!openSequences.has(key), 'a request is opened once')
+      const text = describeRequest(request, gatewayId)
+      journal.reserve(reservedBytes)
       try {
         openSequences.set(key, journal.nextSequence)
-        await append({ kind: 'open', request })
+        await journal.append((sequence) => encodeOpen(text, sequence))
       } catch (error) {
         openSequences.delete(key)
         journal.release(reservedBytes)
         throw error
       }
-      return openHold(request, journal, {
-        append,
-        clock,
-        onSettled: () => openSequences.delete(key),
-      })
+      const onSettled = (): void => void openSequences.delete(key)
+      return openHold({ request, text, journal, clock, onSettled })
     },
     lagEvents: shipper.lagEvents,
     journalBytes: () => journal.bytes,
@@ -131,81 +145,88 @@ export async function openBilling(options: BillingOptions): Promise<Billing> {
   }
 }
 
-function openHold(
-  request: OpenedRequest,
-  journal: Journal,
-  deps: {
-    readonly append: (event: JournalEvent) => Promise<void>
-    readonly clock: Clock
-    readonly onSettled: () => void
-  },
-): Hold {
+function openHold(scope: {
+  readonly request: OpenedRequest
+  readonly text: RequestText
+  readonly journal: Journal
+  readonly clock: Clock
+  readonly onSettled: () => void
+}): Hold {
+  const { request, text, journal, clock } = scope
   let isSettled = false
   let notedTokens = 0
-  let notedMs = deps.clock.monotonicMs()
+  let notedMs = clock.monotonicMs()
   return {
     requestId: request.requestId,
     progress(usage) {
-      const nowMs = deps.clock.monotonicMs()
+      const nowMs = clock.monotonicMs()
       if (usage.outputTokens < notedTokens + progressTokens && nowMs < notedMs + progressMs) return
+      // Settlements go first: near the end of the space, a crash may lose more than a window.
+      if (!journal.hasRoom(progressBytes)) return
       notedTokens = usage.outputTokens
       notedMs = nowMs
-      const { requestId, leg } = request
-      deps.append({ kind: 'progress', requestId, leg, usage, replicaId: undefined }).catch(() => {
-        // The journal has failed, and said so; the settlement will meet the same failure.
-      })
+      journal
+        .append(() => encodeProgress(text, usage))
+        .catch(() => {
+          // The journal has failed, and said so; the settlement will meet the same failure.
+        })
     },
     async settle(settlement) {
       assert(!isSettled, 'a hold is settled once')
       isSettled = true
-      const settled = {
-        ...settlement,
-        amountNanos: charge(request, settlement),
-        settledAtMs: deps.clock.nowMs(),
-      }
+      const settled = complete(request, settlement, clock.nowMs())
       journal.release(reservedBytes)
-      await deps.append({ kind: 'settle', request, settled })
-      deps.onSettled()
+      await journal.append((sequence) => encodeSettle(text, settled, sequence))
+      scope.onSettled()
       return settled
     },
   }
 }
 
-function charge(request: OpenedRequest, settlement: Settlement): bigint {
-  if (settlement.outcome === 'voided') return 0n
-  const amount = rate(request.price, settlement.usage)
-  return amount < request.heldNanos ? amount : request.heldNanos
+/** Adds the charge: what the usage costs, never more than the hold, and nothing when nothing was served. */
+function complete(
+  request: OpenedRequest,
+  settlement: Settlement,
+  settledAtMs: number,
+): SettledRequest {
+  const cost = settlement.outcome === 'voided' ? 0n : rate(request.price, settlement.usage)
+  const amountNanos = cost < request.heldNanos ? cost : request.heldNanos
+  return { ...settlement, amountNanos, settledAtMs }
 }
 
 async function settleLeftovers(
   leftovers: readonly UnsettledRequest[],
-  append: (event: JournalEvent) => Promise<void>,
-  deps: { readonly clock: Clock; readonly log: Logger },
+  deps: {
+    readonly journal: Journal
+    readonly gatewayId: string
+    readonly clock: Clock
+    readonly log: Logger
+  },
 ): Promise<void> {
   if (leftovers.length === 0) return
-  const nowMs = deps.clock.nowMs()
+  const { journal, gatewayId, clock, log } = deps
+  const nowMs = clock.nowMs()
   await Promise.all(
     leftovers.map((leftover) => {
-      const settlement = settleCrashed(leftover, nowMs)
-      const settled = {
-        ...settlement,
-        amountNanos: charge(leftover.request, settlement),
-        settledAtMs: nowMs,
-      }
-      return append({ kind: 'settle', request: leftover.request, settled })
+      const { request } = leftover
+      const settled = complete(request, settleCrashed(leftover, nowMs), nowMs)
+      const text = describeRequest(request, gatewayId)
+      return journal.append((sequence) => encodeSettle(text, settled, sequence))
     }),
   )
-  deps.log.warn({ requests: leftovers.length }, 'settled by rule what the last run left open')
+  log.warn({ requests: leftovers.length }, 'settled by rule what the last run left open')
 }
 
 /** The gateway's name in the ledger's checkpoints, for as long as its journal lives. */
-function ensureGatewayId(path: string): string {
+function ensureGatewayId(directory: string): string {
+  const path = join(directory, 'id')
   try {
     return fs.readFileSync(path, 'utf8').trim()
   } catch {
     // The first start here.
     const id = newId('gw')
     fs.writeFileSync(path, id, { mode: 0o600, flush: true })
+    syncDirectory(directory)
     return id
   }
 }

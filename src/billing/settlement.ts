@@ -46,7 +46,8 @@ export function decideUsage(evidence: UsageEvidence): { usage: TokenUsage; suspe
   return { usage, suspect: evidence.complete || claimed !== undefined }
 }
 
-function isCredible(claimed: TokenUsage, { metered, bounds }: UsageEvidence): boolean {
+function isCredible(claimed: TokenUsage, evidence: UsageEvidence): boolean {
+  const { metered, bounds, complete } = evidence
   const figures = [
     claimed.inputTokens,
     claimed.cachedInputTokens,
@@ -60,8 +61,8 @@ function isCredible(claimed: TokenUsage, { metered, bounds }: UsageEvidence): bo
     claimed.cachedInputTokens <= claimed.inputTokens &&
     claimed.outputTokens <= bounds.outputTokensMax &&
     claimed.reasoningTokens <= claimed.outputTokens &&
-    // Nothing said is nothing billed; but something said is at least one token.
-    (metered.outputTokens === 0 || claimed.outputTokens > 0)
+    // Something said is at least one token; of a cut answer the last report may be older than the text.
+    (!complete || metered.outputTokens === 0 || claimed.outputTokens > 0)
   )
 }
 
@@ -77,7 +78,6 @@ export function settleCrashed(
   leftover: {
     readonly request: OpenedRequest
     readonly progress: TokenUsage | undefined
-    readonly replicaId: string | undefined
   },
   nowMs: number,
 ): Omit<SettledRequest, 'amountNanos' | 'settledAtMs'> {
@@ -91,7 +91,7 @@ export function settleCrashed(
       reasoningTokens: 0,
     },
     usageSuspect: false,
-    replicaId: leftover.replicaId,
+    replicaId: undefined,
     timeToFirstTokenMs: undefined,
     durationMs: Math.max(0, Math.round(nowMs - request.startedAtMs)),
   }

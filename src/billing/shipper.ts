@@ -1,22 +1,23 @@
 /** Carries the journal to the ledger: batches in order, each in one transaction with its checkpoint. The database may be away. */
 import type { Logger } from '../platform/log.ts'
 import { platformScope, type Database } from '../platform/postgres/database.ts'
-import { progressPrefix } from './journal/event.ts'
+import { selectBookable } from './journal/event.ts'
 import type { Journal } from './journal/journal.ts'
 import { applyJournal, findCheckpoint } from './store.ts'
 
 const batchEventsMax = 1_000
+/** A database too slow for a batch gets smaller ones, down to this. */
+const batchEventsMin = 10
 /** How long events may gather before they are shipped. */
 const gatherMs = 200
 const retryMs = 250
 const retryMsMax = 5_000
+const drainPollMs = 10
 
 export interface Shipper {
   /** Events that are durable here and not yet in the ledger. */
   lagEvents(): number
-  /** The last event that the ledger has. */
-  appliedSequence(): bigint
-  /** Resolves when everything durable is in the ledger, or the time is over. */
+  /** Resolves when everything durable is in the ledger, or the time is over; tells which. */
   drain(timeoutMs: number): Promise<boolean>
   stop(): Promise<void>
 }
@@ -30,41 +31,16 @@ export function startShipper(options: {
   readonly onApplied: (through: bigint) => void
 }): Shipper {
   const { journal, database, gatewayId, log } = options
+  /** The last event that the ledger has; `undefined` while that is not known. */
   let applied: bigint | undefined
+  let lastKnown = journal.firstSequence - 1n
+  let isCompared = false
+  let batchEvents = batchEventsMax
   let stopped = false
-  let delayMs = gatherMs
+  let gatherNowMs = gatherMs
   let wake = (): void => {}
 
-  const shipOnce = async (): Promise<boolean> => {
-    applied ??= await database.transaction(platformScope, (tx) => findCheckpoint(tx, gatewayId))
-    const { lines, through } = await journal.read(applied, batchEventsMax)
-    if (through === applied) return false
-    const billable = lines.filter((line) => !line.startsWith(progressPrefix))
-    await database.transaction(platformScope, (tx) =>
-      applyJournal(tx, gatewayId, billable, through),
-    )
-    applied = through
-    options.onApplied(through)
-    return lines.length >= batchEventsMax
-  }
-
-  const loop = async (): Promise<void> => {
-    while (!stopped) {
-      try {
-        const more = await shipOnce()
-        delayMs = more ? 0 : gatherMs
-      } catch (error) {
-        // Whether an ambiguous commit happened does not matter: the checkpoint is read again, and repetition changes nothing.
-        applied = undefined
-        delayMs = Math.min(Math.max(delayMs, retryMs) * 2, retryMsMax)
-        log.warn(
-          { error, lag: lag() },
-          'the ledger could not be reached; usage stays in the journal',
-        )
-      }
-      if (delayMs > 0) await pause(delayMs)
-    }
-  }
+  const lag = (): number => Number(journal.durableSequence - lastKnown)
   const pause = (ms: number): Promise<void> =>
     new Promise((resolve) => {
       const timer = setTimeout(resolve, ms)
@@ -73,22 +49,76 @@ export function startShipper(options: {
         resolve()
       }
     })
-  let lastKnown = 0n
-  const lag = (): number => {
-    if (applied !== undefined) lastKnown = applied
-    return Number(journal.durableSequence - lastKnown)
+
+  /** A journal that does not meet its checkpoint has lost events, or the database has. Said once; what is left is applied. */
+  const compare = (checkpoint: bigint): bigint => {
+    const oldest = journal.firstSequence
+    const newest = journal.durableSequence
+    const isMet = checkpoint >= oldest - 1n && checkpoint <= newest
+    if (!isMet && !isCompared) {
+      const sequences = {
+        checkpoint: String(checkpoint),
+        oldest: String(oldest),
+        newest: String(newest),
+      }
+      log.error(
+        sequences,
+        checkpoint > newest
+          ? 'the ledger has more of this journal than the disk: the journal was cut or replaced'
+          : 'the ledger has less of this journal than was deleted from it: the database was set back',
+      )
+    }
+    isCompared = true
+    return isMet ? checkpoint : oldest - 1n
+  }
+
+  const ship = async (): Promise<boolean> => {
+    applied ??= compare(
+      await database.transaction(platformScope, (tx) => findCheckpoint(tx, gatewayId)),
+    )
+    lastKnown = applied
+    const { lines, through } = await journal.read(applied, batchEvents)
+    if (through === applied) return false
+    await database.transaction(platformScope, (tx) =>
+      applyJournal(tx, gatewayId, selectBookable(lines), through),
+    )
+    applied = through
+    lastKnown = through
+    options.onApplied(through)
+    return lines.length >= batchEvents
+  }
+
+  const loop = async (): Promise<void> => {
+    let failures = 0
+    while (!stopped) {
+      try {
+        const isMore = await ship()
+        failures = 0
+        batchEvents = Math.min(batchEvents * 2, batchEventsMax)
+        if (!isMore) await pause(gatherNowMs)
+      } catch (error) {
+        // Whether an ambiguous commit happened does not matter: the checkpoint is read again, and repetition changes nothing.
+        applied = undefined
+        batchEvents = Math.max(Math.floor(batchEvents / 2), batchEventsMin)
+        const delayMs = Math.min(retryMs * 2 ** failures, retryMsMax)
+        failures += 1
+        log.warn({ error, lag: lag(), delayMs }, 'usage stays in the journal: the ledger failed')
+        await pause(delayMs)
+      }
+    }
   }
   const running = loop()
 
   return {
     lagEvents: lag,
-    appliedSequence: () => applied ?? lastKnown,
     async drain(timeoutMs) {
-      const deadline = performance.now() + timeoutMs
-      while (lag() > 0 && performance.now() < deadline) {
-        wake()
-        await new Promise((resolve) => setTimeout(resolve, 10))
+      const deadlineMs = performance.now() + timeoutMs
+      gatherNowMs = drainPollMs
+      wake()
+      while (lag() > 0 && performance.now() < deadlineMs) {
+        await new Promise((resolve) => setTimeout(resolve, drainPollMs))
       }
+      gatherNowMs = gatherMs
       return lag() === 0
     },
     async stop() {

@@ -1,53 +1,74 @@
-/** What a successful start shows: addresses, and lines that work as they stand. */
+/** What a successful start shows: addresses, and lines that work as they stand. Pure. */
 import type { FirstSecrets } from '../app/bootstrap.ts'
 
 export interface BannerFacts {
   readonly apiUrl: string
   readonly controlUrl: string
+  readonly dataDirectory: string
+  /** How the reader calls this program, from where he stands. */
+  readonly program: string
   readonly firstSecrets: FirstSecrets | undefined
   /** The chat model that answers; `undefined` when there is none yet. */
   readonly model: string | undefined
 }
 
 export function renderBanner(facts: BannerFacts): string {
-  const key = facts.firstSecrets?.apiKey ?? '$COLONNADE_API_KEY'
   return [
     '',
     'Colonnade is up.',
     '',
-    `  API            ${facts.apiUrl}/v1`,
-    `  Control API    ${facts.controlUrl}/docs`,
-    ...(facts.firstSecrets
-      ? [
-          `  API key        ${facts.firstSecrets.apiKey}   (shown only now)`,
-          `  Admin token    ${facts.firstSecrets.adminToken}   (shown only now; the CLI on this machine finds it by itself)`,
-        ]
-      : [
-          '  API key        as shown at the first start; a new one: colonnade key create --name NAME',
-        ]),
+    ...renderRows(rowsOf(facts)),
     '',
-    ...(facts.model === undefined ? noModel : snippets(facts.apiUrl, key, facts.model)),
-    '',
-    'Stop with Ctrl-C.',
+    ...(facts.model === undefined ? noModel(facts.program) : renderUse(facts, facts.model)),
+    'Stop with Ctrl-C: running answers end first. A second Ctrl-C stops at once.',
   ].join('\n')
 }
 
-const noModel = [
-  'No model answers yet. Give it one: colonnade model add ./file.gguf, or an engine: colonnade engine add http://host:port',
-]
-
-function snippets(apiUrl: string, key: string, model: string): string[] {
-  const body = `{"model":"${model}","messages":[{"role":"user","content":"What is the capital of France?"}],"temperature":0}`
+function rowsOf(facts: BannerFacts): readonly (readonly [string, string])[] {
+  const { firstSecrets, program } = facts
   return [
-    'Try it:',
+    ['API', facts.apiUrl],
+    ...(firstSecrets
+      ? ([
+          ['API key', `${firstSecrets.apiKey}  (shown this once)`],
+          ['Admin token', `${firstSecrets.adminToken}  (shown this once; kept for commands here)`],
+        ] as const)
+      : ([['API key', `as shown at the first start; a new one: ${program} key create`]] as const)),
+    ['Control API', `${facts.controlUrl}/docs`],
+    ['Data', facts.dataDirectory],
+  ]
+}
+
+function renderRows(rows: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(...rows.map(([name]) => name.length))
+  return rows.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)
+}
+
+function noModel(program: string): string[] {
+  return [
+    `No model answers yet. Give it one: ${program} model add ./file.gguf   or an engine: ${program} engine add http://host:port`,
     '',
-    `  curl ${apiUrl}/v1/chat/completions -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" -d '${body}'`,
+  ]
+}
+
+function renderUse(facts: BannerFacts, model: string): string[] {
+  if (!facts.firstSecrets) return [`Talk to ${model}: ${facts.program} chat --key KEY`, '']
+  const { apiUrl, firstSecrets } = facts
+  const question = 'What is the capital of France?'
+  const body = JSON.stringify({
+    model,
+    messages: [{ role: 'user', content: question }],
+    temperature: 0,
+  })
+  return [
+    `  curl ${apiUrl}/chat/completions \\`,
+    `    -H 'Authorization: Bearer ${firstSecrets.apiKey}' -H 'Content-Type: application/json' \\`,
+    `    -d '${body}'`,
     '',
-    'From Python (pip install openai):',
+    '  import OpenAI from "openai"',
+    `  const client = new OpenAI({ baseURL: "${apiUrl}", apiKey: "${firstSecrets.apiKey}" })`,
+    `  const answer = await client.chat.completions.create({ model: "${model}", messages: [{ role: "user", content: "${question}" }], temperature: 0 })`,
+    '  console.log(answer.choices[0].message.content)',
     '',
-    '  from openai import OpenAI',
-    `  client = OpenAI(base_url="${apiUrl}/v1", api_key="${key}")`,
-    `  answer = client.chat.completions.create(model="${model}", messages=[{"role": "user", "content": "What is the capital of France?"}], temperature=0)`,
-    '  print(answer.choices[0].message.content)',
   ]
 }

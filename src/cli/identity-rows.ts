@@ -76,6 +76,9 @@ export async function chooseTenant(
   client: ControlClient,
   wanted: string | undefined,
 ): Promise<z.infer<typeof tenant>> {
+  // Members of a tenant may read theirs, and cannot list all.
+  if (wanted !== undefined && /^ten_[0-9A-Za-z]{16}$/.test(wanted))
+    return tenant.parse(await client.call('GET', `/api/v1/tenants/${wanted}`))
   return choose(await listAll(client, '/api/v1/tenants', tenant), wanted, 'tenant')
 }
 

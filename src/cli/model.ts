@@ -224,11 +224,12 @@ async function startFromSource(
   await follow(cli, control, id, options)
 }
 
-/** `hf:owner/name/Some-Model.Q4_1.gguf` → `some-model.q4_1`. */
+/** `hf:owner/name/Some-Model.Q4_1.gguf@revision` → `some-model.q4_1`. */
 export function idFromSource(source: string): string {
   const name = basename(source.replace(/[?#].*$/, '')).replace(/^(hf|pypi|file):/, '')
   const id = name
-    .replace(/\.gguf$/i, '')
+    .replace(/@[^@]*$/, '')
+    .replace(/\.(gguf|safetensors)$/i, '')
     .toLowerCase()
     .replaceAll(/[^a-z0-9._-]+/g, '-')
     .replace(/^[^a-z0-9]+/, '')

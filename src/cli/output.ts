@@ -1,4 +1,5 @@
 /** The only writer to standard output: results for people, or JSON for programs; never both. */
+import { systemClock } from '../platform/clock.ts'
 import type { Cli } from './command.ts'
 
 /** A progress line that is no terminal's is written this often. */
@@ -8,36 +9,45 @@ const barWidth = 24
 export type Output = Pick<Cli, 'say' | 'result' | 'table' | 'progress'> & {
   /** One JSON line under `--json`; nothing for people. */
   event(value: Readonly<Record<string, unknown>>): void
-  readonly isJson: boolean
+  /** Resolves when everything has left, so that the process may end. */
+  flush(): Promise<void>
 }
 
 export function createOutput(isJson: boolean): Output {
   let lastProgressMs = -Infinity
+  let barShown = false
+  const write = (text: string): void => {
+    if (barShown) process.stderr.write('\r\u001b[K')
+    barShown = false
+    process.stdout.write(text)
+  }
   return {
-    isJson,
     say(line) {
-      if (!isJson) process.stdout.write(`${line}\n`)
+      if (!isJson) write(`${line}\n`)
     },
     event(value) {
-      if (isJson) process.stdout.write(`${JSON.stringify(value)}\n`)
+      if (isJson) write(`${JSON.stringify(value)}\n`)
     },
     result(value, human) {
-      process.stdout.write(isJson ? `${JSON.stringify(value, null, 2)}\n` : `${human()}\n`)
+      write(isJson ? `${JSON.stringify(value, null, 2)}\n` : `${human()}\n`)
     },
     table: renderTable,
     progress(label, fraction) {
       if (isJson) return
       if (process.stderr.isTTY) {
-        process.stderr.write(`\r\x1b[K${label} ${renderBar(fraction)}${fraction === 1 ? '\n' : ''}`)
+        const end = fraction === 1 ? '\n' : ''
+        process.stderr.write(`\r\u001b[K${label} ${renderBar(fraction)}${end}`)
+        barShown = fraction !== 1
         return
       }
-      const nowMs = performance.now()
+      const nowMs = systemClock.monotonicMs()
       if (nowMs - lastProgressMs < progressEveryMs && fraction !== 1) return
       lastProgressMs = nowMs
       process.stderr.write(
         `${label} ${fraction === undefined ? '…' : `${Math.floor(fraction * 100)} %`}\n`,
       )
     },
+    flush: () => new Promise((resolve) => process.stdout.write('', () => resolve())),
   }
 }
 
@@ -66,8 +76,7 @@ export function renderTable(
     .join('\n')
 }
 
-function clean(text: string): string {
-  // A name must not steer the terminal.
-  // eslint-disable-next-line no-control-regex
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '?')
+/** A name must not steer the terminal. */
+export function clean(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '?')
 }

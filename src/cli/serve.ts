@@ -1,17 +1,18 @@
 /** `colonnade serve`: everything on this machine, from nothing to an answer, and back down in order. */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { readConfig, type Config } from '../app/config.ts'
-import { startPlatform, type PlatformEvent, type RunningPlatform } from '../app/platform.ts'
-import { CliError, type Cli, type CliCommand } from './command.ts'
-import type { GlobalOptions } from './cli.ts'
+import { startPlatform, type PlatformEvent } from '../app/platform.ts'
+import { systemClock } from '../platform/clock.ts'
 import { renderBanner } from './banner.ts'
+import type { GlobalOptions } from './cli.ts'
+import type { CliCommand } from './command.ts'
+import { createOutput, type Output } from './output.ts'
 
 interface ServeOptions {
   readonly host?: string
   readonly port?: string
+  readonly controlHost?: string
   readonly controlPort?: string
   readonly gateways?: string
   readonly tlsCert?: string
@@ -21,20 +22,19 @@ interface ServeOptions {
   readonly logLevel?: string
 }
 
-type ServeCli = Cli & {
-  event(value: Readonly<Record<string, unknown>>): void
-  readonly isJson: boolean
-}
+/** One Ctrl-C may arrive twice, from the terminal and through npm; a person's second one comes later. */
+const sameSignalMs = 1_000
 
 export const serveCommand: CliCommand = {
-  register(program, cli) {
+  register(program) {
     program
       .command('serve')
       .description('start everything on this machine')
-      .option('--host <address>', 'where the API listens (default 127.0.0.1)')
       .option('--port <port>', 'port of the API (default 8080)')
       .option('--control-port <port>', 'port of the control API (default 8081)')
       .option('--gateways <n>', 'gateway processes that share the port (default 1)')
+      .option('--host <address>', 'where the API listens (default 127.0.0.1)')
+      .option('--control-host <address>', 'where the control API listens (default 127.0.0.1)')
       .option('--tls-cert <file>', 'certificate chain; needed for addresses other than loopback')
       .option('--tls-key <file>', 'its private key')
       .option('--insecure', 'allow other addresses without TLS, behind a proxy that does it')
@@ -43,32 +43,38 @@ export const serveCommand: CliCommand = {
         '--log-level <level>',
         'trace, debug, info, warn, error, fatal or silent (default warn)',
       )
-      .action((options: ServeOptions) =>
-        serve(program.opts<GlobalOptions>(), options, cli as ServeCli),
-      )
+      .action((options: ServeOptions) => serve(program.opts<GlobalOptions>(), options))
   },
 }
 
-async function serve(globals: GlobalOptions, options: ServeOptions, cli: ServeCli): Promise<void> {
+async function serve(globals: GlobalOptions, options: ServeOptions): Promise<void> {
   const config = readConfig(toOverrides(globals, options))
-  await checkPorts(config)
-  const say = (event: PlatformEvent): void => tellEvent(event, cli)
-  const platform = await startPlatform(config, say)
-  const ended = endOnSignal(platform, cli)
-  const model = await Promise.race([platform.waitForModels(), ended.then(() => undefined)])
-  if (platform.isEnding()) {
-    await ended
-    return
+  const output = createOutput(globals.json ?? false)
+  const ending = new AbortController()
+  const asked = new Promise<void>((resolve) =>
+    ending.signal.addEventListener('abort', () => resolve()),
+  )
+  let hurry = (): void => process.exit(1)
+  onEndSignals(
+    () => ending.abort(),
+    () => hurry(),
+  )
+
+  const platform = await startPlatform(config, createTeller(output))
+  hurry = () => void platform.stop()
+  const model = await platform.waitForModel(ending.signal)
+  if (!ending.signal.aborted) {
+    const firstSecrets = await platform.makeFirstSecrets()
+    const { apiUrl, controlUrl } = platform
+    const { dataDirectory } = config
+    output.event({ event: 'ready', apiUrl, controlUrl, model: model ?? null, ...firstSecrets })
+    const program = programName(config)
+    output.say(renderBanner({ apiUrl, controlUrl, dataDirectory, program, firstSecrets, model }))
   }
-  writeEndpoints(config, platform)
-  cli.event({
-    event: 'ready',
-    apiUrl: platform.apiUrl,
-    controlUrl: platform.controlUrl,
-    ...platform.firstSecrets,
-  })
-  cli.say(renderBanner({ ...platform, model }))
-  await ended
+  await asked
+  await platform.stop()
+  await output.flush()
+  process.exit(0)
 }
 
 function toOverrides(globals: GlobalOptions, options: ServeOptions): Record<string, unknown> {
@@ -82,91 +88,69 @@ function toOverrides(globals: GlobalOptions, options: ServeOptions): Record<stri
     logLevel: options.logLevel,
     insecure: options.insecure,
     tls,
+    // Commander says true when the flag is absent; the environment and the file have their say then.
     defaultModels: options.defaultModels === false ? false : undefined,
     gateway: { host: options.host, port: options.port, count: options.gateways },
-    control: { host: options.host, port: options.controlPort },
+    control: { host: options.controlHost, port: options.controlPort },
   }
 }
 
-/** Better told before anything was started. */
-async function checkPorts(config: Config): Promise<void> {
-  const wanted = [
-    { ...config.gateway, what: 'the API', flag: '--port' },
-    { ...config.control, what: 'the control API', flag: '--control-port' },
-  ]
-  for (const { host, port, what, flag } of wanted) {
-    const problem = await tryPort(host, port)
-    if (problem === undefined) continue
-    const reason = problem === 'EADDRINUSE' ? `is taken` : `cannot be used (${problem})`
-    throw new CliError(
-      `Port ${port} for ${what} ${reason}. Choose another with ${flag}, for example ${flag} ${port + 10}.`,
-    )
+/** The first signal asks, a later one insists. When the launcher was killed, its channel closes: the same as a signal. */
+function onEndSignals(ask: () => void, insist: () => void): void {
+  let askedMs: number | undefined
+  const onSignal = (): void => {
+    const nowMs = systemClock.monotonicMs()
+    if (askedMs === undefined) {
+      askedMs = nowMs
+      ask()
+    } else if (nowMs - askedMs >= sameSignalMs) insist()
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal)
+  process.once('disconnect', onSignal)
+}
+
+/** Tells the platform's events, as lines for people or for programs. */
+function createTeller(output: Output): (event: PlatformEvent) => void {
+  let pulling = false
+  return (event) => {
+    if (event.event === 'model') {
+      const { model, state, fraction, detail } = event
+      if (state === 'pulling') output.event({ event: 'pulling', model, fraction: fraction ?? null })
+      else output.event({ ...event })
+      if (state === 'pulling') output.progress(`Pulling ${model}`, fraction)
+      else if (pulling) output.progress(`Pulling ${model}`, 1)
+      pulling = state === 'pulling'
+      if (state === 'starting') output.say(`Starting ${model} …`)
+      if (state === 'failed') output.say(`${model}: ${detail ?? 'it does not start'}`)
+      return
+    }
+    output.event({ ...event })
+    output.say(describe(event))
   }
 }
 
-function tryPort(host: string, port: number): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'unknown'))
-    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)))
-  })
-}
-
-function tellEvent(event: PlatformEvent, cli: ServeCli): void {
-  cli.event({ ...event })
+function describe(event: Exclude<PlatformEvent, { event: 'model' }>): string {
   switch (event.event) {
     case 'starting':
-      return cli.say(`Starting ${event.what} …`)
-    case 'pulling':
-      return cli.progress(`Pulling ${event.model}`, event.fraction)
-    case 'note':
-      return cli.say(event.text)
+      return event.what === 'database'
+        ? 'Starting PostgreSQL …'
+        : 'Starting control, gateway and agent …'
     case 'role-stopped':
-      return cli.say(
-        `${event.role} stopped (${event.reason}); restarting in ${event.restartInMs / 1_000} s`,
-      )
+      return `${event.role} stopped (${event.reason}); restarting in ${event.restartInMs / 1_000} s`
     case 'role-restarted':
-      return cli.say(`${event.role} is back`)
+      return `${event.role} is back`
     case 'stopping':
-      return cli.say('Stopping: streams under way may end. Press Ctrl-C again to stop at once.')
+      return 'Stopping: running answers may end. Press Ctrl-C again to stop at once.'
     case 'stopped':
-      return cli.say('Stopped.')
+      return 'Stopped.'
   }
 }
 
-/** The first signal drains, the second one ends. */
-function endOnSignal(platform: RunningPlatform, cli: ServeCli): Promise<void> {
-  return new Promise<void>((resolve) => {
-    let asked = false
-    const onSignal = (): void => {
-      if (asked) {
-        void platform.kill().then(() => process.exit(1))
-        return
-      }
-      asked = true
-      platform.stop().then(resolve, (error: unknown) => {
-        cli.say(`Not stopped cleanly: ${error instanceof Error ? error.message : 'unknown'}`)
-        process.exitCode = 1
-        resolve()
-      })
-    }
-    process.on('SIGINT', onSignal)
-    process.on('SIGTERM', onSignal)
-    process.on('SIGHUP', onSignal)
-  }).then(async () => {
-    // Lets the last line leave before the process does.
-    await sleep(10)
-    process.exit(Number(process.exitCode ?? 0))
-  })
-}
-
-/** For commands on this machine. */
-function writeEndpoints(config: Config, platform: RunningPlatform): void {
-  const directory = join(config.dataDirectory, 'run')
-  mkdirSync(directory, { recursive: true })
-  const { apiUrl, controlUrl } = platform
-  writeFileSync(
-    join(directory, 'endpoints.json'),
-    JSON.stringify({ apiUrl, controlUrl, pid: process.pid, roles: platform.pids() }),
-  )
+/** As it can be typed in the folder where this was started. */
+function programName(config: Config): string {
+  const name = existsSync(join(process.cwd(), 'bin/colonnade.mjs'))
+    ? 'bin/colonnade.mjs'
+    : 'colonnade'
+  const usual = readConfig({}).dataDirectory === config.dataDirectory
+  return usual ? name : `${name} --data ${config.dataDirectory}`
 }

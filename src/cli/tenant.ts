@@ -4,7 +4,9 @@ import { chooseTenant, listAll, tenant } from './identity-rows.ts'
 
 export const tenantCommand: CliCommand = {
   register(program, cli) {
-    const tenants = program.command('tenant').description('tenants: create, list, suspend, resume')
+    const tenants = program
+      .command('tenant')
+      .description('tenants: create, list, update, suspend, resume')
     tenants
       .command('create')
       .argument('<name>')
@@ -34,6 +36,19 @@ export const tenantCommand: CliCommand = {
           row.currency,
         ])
         cli.result(rows, () => cli.table(['ID', 'NAME', 'STATE', 'PRICE LIST', 'CURRENCY'], cells))
+      })
+    tenants
+      .command('update')
+      .argument('<tenant>', 'id or name')
+      .option('--name <name>', 'a new name')
+      .option('--price-list <id>', 'another price list of the same currency')
+      .description('rename a tenant, or change its prices')
+      .action(async (wanted: string, options: { name?: string; priceList?: string }) => {
+        const client = await cli.control()
+        const { id } = await chooseTenant(client, wanted)
+        const body = { name: options.name, priceListId: options.priceList }
+        const changed = tenant.parse(await client.call('PATCH', `/api/v1/tenants/${id}`, body))
+        cli.result(changed, () => `${changed.name} has the price list ${changed.priceListId}.`)
       })
     for (const [verb, state, text] of [
       ['suspend', 'suspended', 'refuse all keys of a tenant'],

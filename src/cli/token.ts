@@ -1,7 +1,9 @@
 /** `colonnade token …`: access tokens for the control API, for people and programs, of the platform or of a tenant. */
 import { z } from 'zod'
+import { systemClock } from '../platform/clock.ts'
 import type { Cli, CliCommand, ControlClient } from './command.ts'
 import { choose, chooseTenant, listAll } from './identity-rows.ts'
+import { parseMoment } from './moment.ts'
 
 const token = z.object({
   id: z.string(),
@@ -26,7 +28,7 @@ export const tokenCommand: CliCommand = {
         'platform: operator, auditor, agent; tenant: owner, admin, developer, billing, auditor',
       )
       .option('--tenant <tenant>', scope)
-      .option('--expires <date>', 'ISO date or moment')
+      .option('--expires <when>', 'such as 2027-01-31 or 90d')
       .description('create an access token and show its secret, once')
       .action((options: { name: string; role: string; tenant?: string; expires?: string }) =>
         create(cli, options),
@@ -54,7 +56,12 @@ export const tokenCommand: CliCommand = {
       .action(async (wanted: string, options: { tenant?: string }) => {
         const client = await cli.control()
         const path = await pathFor(client, options.tenant)
-        const row = choose(await listAll(client, path, token), wanted, 'token')
+        const rows = await listAll(client, path, token)
+        const row = choose(
+          rows.filter((each) => each.id === wanted || !each.revokedAt),
+          wanted,
+          'token',
+        )
         const ended = token.parse(await client.call('POST', `${path}/${row.id}/revoke`))
         cli.result(ended, () => `${ended.name} is revoked.`)
       })
@@ -70,7 +77,7 @@ async function create(
     await client.call('POST', await pathFor(client, options.tenant), {
       name: options.name,
       role: options.role,
-      ...(options.expires ? { expiresAt: options.expires } : {}),
+      expiresAt: options.expires && parseMoment(options.expires, '--expires', systemClock),
     }),
   )
   cli.result(

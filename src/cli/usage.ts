@@ -25,6 +25,7 @@ interface UsageOptions {
   readonly from?: string
   readonly to?: string
   readonly tenant?: string
+  readonly project?: string
   readonly model?: string
   readonly key?: string
   readonly request?: string
@@ -43,6 +44,7 @@ export const usageCommand: CliCommand = {
       .option('--from <date>', 'settled at or after (ISO date or moment, UTC)')
       .option('--to <date>', 'settled before')
       .option('--tenant <tenant>', 'only this one (id or name)')
+      .option('--project <id>', 'only this one')
       .option('--model <id>', 'only this one')
       .option('--key <id>', 'only this one')
       .option('--request <id>', 'a single request, by its x-request-id')
@@ -60,14 +62,16 @@ async function show(cli: Cli, options: UsageOptions): Promise<void> {
   }
   set('from', options.from)
   set('to', options.to)
-  set(
-    'tenantId',
-    options.tenant === undefined ? undefined : (await chooseTenant(client, options.tenant)).id,
-  )
+  set('projectId', options.project)
   set('modelId', options.model)
   set('apiKeyId', options.key)
   set('requestId', options.request)
-  const answer = report.parse(await client.call('GET', `/api/v1/usage?${query}`))
+  // A tenant's own people may see their tenant's usage, and only the provider's staff that of all.
+  const path =
+    options.tenant === undefined
+      ? '/api/v1/usage'
+      : `/api/v1/tenants/${(await chooseTenant(client, options.tenant)).id}/usage`
+  const answer = report.parse(await client.call('GET', `${path}?${query}`))
   const groups = (query.get('groupBy') ?? '').split(',')
   const rows = answer.data.map((row) => [
     ...groups.map((name) => row.group[name] ?? ''),

@@ -4,8 +4,9 @@
  */
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { Counter, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
-import { appendEntry } from '../audit/audit.ts'
-import { findAccessToken, rightsOf } from '../identity/identity.ts'
+import { z } from 'zod'
+import { appendEntry, type AuditEntry } from '../audit/audit.ts'
+import { findAccessToken, getTenant, rightsOf } from '../identity/identity.ts'
 import { Fault, toFault } from '../platform/fault.ts'
 import { parseBoundedJson } from '../platform/http/json-limits.ts'
 import { newId } from '../platform/ids.ts'
@@ -32,6 +33,9 @@ export interface ControlOptions {
 }
 
 const bodyBytesMax = 1024 * 1024
+const resourceLengthMax = 200
+/** For operations that take no body: a field would be a misunderstanding. */
+const emptyBody = z.strictObject({})
 export const apiPrefix = '/api/v1'
 
 export function createControl(options: ControlOptions): FastifyInstance {
@@ -67,19 +71,29 @@ export function createControl(options: ControlOptions): FastifyInstance {
       'x-request-id': request.id,
       'x-content-type-options': 'nosniff',
       'cache-control': 'no-store',
+      'referrer-policy': 'no-referrer',
+      // An answer is no page; the documentation names what it needs.
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
     })
     checkHost(request, options.hostNames)
   })
   app.addHook('onResponse', (request, reply, done) => {
-    metrics.answered(
-      request.routeOptions.config.operationId ?? 'other',
-      reply.statusCode,
-      reply.elapsedTime,
+    const { operationId = 'other', isChange = false } = request.routeOptions.config
+    metrics.answered(operationId, reply.statusCode, reply.elapsedTime)
+    options.log[isChange ? 'info' : 'debug'](
+      {
+        requestId: request.id,
+        operation: operationId,
+        status: reply.statusCode,
+        durationMs: Math.round(reply.elapsedTime),
+      },
+      'answered',
     )
     done()
   })
   app.setErrorHandler((error, request, reply) => {
-    const fault = fromFastify(error)
+    const fault = fromForeign(error)
+    metrics.failed(fault.code)
     const line = {
       requestId: request.id,
       code: fault.code,
@@ -101,7 +115,7 @@ export function createControl(options: ControlOptions): FastifyInstance {
     app.route({
       method: operation.method,
       url: apiPrefix + operation.path,
-      config: { operationId: operation.id },
+      config: { operationId: operation.id, isChange: auditOf(operation) !== undefined },
       handler: (request) => run(operation, request, options),
     })
   }
@@ -120,49 +134,56 @@ export function createControl(options: ControlOptions): FastifyInstance {
 declare module 'fastify' {
   interface FastifyContextConfig {
     operationId?: string
+    isChange?: boolean
   }
 }
 
-/** One call of one operation. A refusal for lack of rights leaves an audit entry too, for it tells who tried. */
+type AuditOf = (input: OperationInput, result: unknown) => AuditLine
+type OperationInput = Parameters<Operation['handle']>[0]
+
+/** How a change is told in the audit log; `undefined` for what changes nothing. */
+function auditOf(operation: Operation): AuditOf | undefined {
+  return operation.method === 'GET' || operation.audit === 'none' ? undefined : operation.audit
+}
+
+/** One call of one operation. A refused change leaves an audit entry too, for it tells who tried. */
 async function run(
   operation: Operation,
   request: FastifyRequest,
   options: ControlOptions,
 ): Promise<unknown> {
-  const { database, deps } = options
   const actor = await authenticate(request, options)
-  const parameters = isRecord(request.params) ? request.params : {}
-  const tenantInPath =
-    typeof parameters['tenantId'] === 'string' ? parameters['tenantId'] : undefined
-  const entry = (line: AuditLine, outcome: 'done' | 'refused') => ({
-    occurredAtMs: deps.clock.nowMs(),
-    tenantId: tenantInPath ?? actor.tenantId ?? null,
-    actor: actor.tokenId,
-    role: actor.role,
-    ip: actor.ip,
-    action: operation.id,
-    resource: line.resource,
-    outcome,
-    requestId: request.id,
-    details: line.details,
-  })
-
-  const refusal = refuseAccess(operation, actor, tenantInPath)
-  if (refusal) {
-    if (operation.method !== 'GET') {
-      // Under the actor's own tenant: a foreign id is only what they asked for.
-      const refused = {
-        ...entry({ resource: (tenantInPath ?? operation.path).slice(0, 200) }, 'refused'),
-        tenantId: actor.tenantId ?? null,
+  try {
+    return await perform(operation, request, actor, options)
+  } catch (error) {
+    const fault = fromForeign(error)
+    if (auditOf(operation) && isRefusal(fault)) {
+      const line = {
+        resource: request.url.slice(0, resourceLengthMax),
+        details: { code: fault.code },
       }
-      await database.transaction(platformScope, (tx) => appendEntry(tx, refused))
+      // Under the actor's own tenant: what they asked for may be somebody else's, or nothing at all.
+      const entry = toEntry(operation, request, actor, line, options.deps)
+      const refused = { ...entry, tenantId: actor.tenantId ?? null, outcome: 'refused' as const }
+      await options.database.transaction(platformScope, (tx) => appendEntry(tx, refused))
     }
-    throw refusal
+    throw fault
   }
+}
+
+async function perform(
+  operation: Operation,
+  request: FastifyRequest,
+  actor: Actor,
+  { database, deps }: ControlOptions,
+): Promise<unknown> {
+  const tenantId = tenantInPath(request)
+  const refusal = refuseAccess(operation, actor, tenantId)
+  if (refusal) throw refusal
   const input = {
-    params: parse(operation.params, parameters, 'path'),
+    params: parse(operation.params, request.params, 'path'),
     query: parse(operation.query, request.query, 'query'),
-    body: parse(operation.body, request.body ?? {}, 'body'),
+    body: parse(operation.body ?? emptyBody, request.body ?? {}, 'body'),
   }
   const scope: Scope =
     actor.tenantId === undefined ? platformScope : { kind: 'tenant', tenantId: actor.tenantId }
@@ -174,15 +195,47 @@ async function run(
       deps,
       afterCommit: (work) => after.push(work),
     }
+    // An empty list of a tenant that does not exist would be a lie.
+    if (tenantId !== undefined) await getTenant(tx, tenantId)
     const raw = await operation.handle(input, context)
     const visible = operation.result.parse(raw)
-    if (operation.method !== 'GET' && operation.audit !== 'none') {
-      await appendEntry(tx, entry(operation.audit(input, visible), 'done'))
-    }
+    const line = auditOf(operation)?.(input, visible)
+    if (line) await appendEntry(tx, toEntry(operation, request, actor, line, deps))
     return visible
   })
   for (const work of after) work()
   return result
+}
+
+function toEntry(
+  operation: Operation,
+  request: FastifyRequest,
+  actor: Actor,
+  line: AuditLine,
+  deps: ControlDeps,
+): AuditEntry {
+  return {
+    occurredAtMs: deps.clock.nowMs(),
+    tenantId: line.tenantId ?? tenantInPath(request) ?? actor.tenantId ?? null,
+    actor: actor.tokenId,
+    role: actor.role,
+    ip: actor.ip,
+    action: operation.id,
+    resource: line.resource,
+    outcome: 'done',
+    requestId: request.id,
+    details: line.details,
+  }
+}
+
+/** What the caller may not or cannot have, as against what failed here. */
+function isRefusal(fault: Fault): boolean {
+  return fault.status < 500
+}
+
+function tenantInPath(request: FastifyRequest): string | undefined {
+  const { tenantId } = isRecord(request.params) ? request.params : {}
+  return typeof tenantId === 'string' ? tenantId : undefined
 }
 
 async function authenticate(request: FastifyRequest, options: ControlOptions): Promise<Actor> {
@@ -210,13 +263,13 @@ async function authenticate(request: FastifyRequest, options: ControlOptions): P
 function refuseAccess(
   operation: Operation,
   actor: Actor,
-  tenantInPath: string | undefined,
+  tenantId: string | undefined,
 ): Fault | undefined {
   const foreign =
-    actor.tenantId !== undefined && tenantInPath !== undefined && tenantInPath !== actor.tenantId
+    actor.tenantId !== undefined && tenantId !== undefined && tenantId !== actor.tenantId
   if (foreign) return new Fault({ code: 'client.not_found', public: 'There is no such tenant.' })
   // Without a tenant in the path, an operation acts on the whole platform.
-  const forPlatform = tenantInPath === undefined
+  const forPlatform = tenantId === undefined
   const allowed = rightsOf(actor.tenantId ?? null, actor.role).includes(operation.permission)
   if (allowed && !(forPlatform && actor.tenantId !== undefined)) return undefined
   return new Fault({
@@ -251,7 +304,8 @@ function checkHost(request: FastifyRequest, allowed: readonly string[]): void {
   throw new Fault({ code: 'client.misdirected_host', public: text })
 }
 
-function fromFastify(error: unknown): Fault {
+/** Failures of the HTTP layer, and of the database where the input is to blame, as faults of ours. */
+function fromForeign(error: unknown): Fault {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return new Fault({ code: 'client.body_too_large', public: 'The body is larger than 1 MiB.' })
@@ -267,6 +321,12 @@ function fromFastify(error: unknown): Fault {
       code: 'client.invalid_request',
       public: 'The request is not valid.',
       internal: code,
+    })
+  // SQLSTATE 22021 and 22P05: PostgreSQL's text holds no NUL character.
+  if (code === '22021' || code === '22P05')
+    return new Fault({
+      code: 'client.invalid_request',
+      public: 'A text holds the character U+0000, which cannot be stored.',
     })
   return toFault(error)
 }
@@ -292,6 +352,12 @@ function createMetrics() {
     labelNames: ['operation', 'status'],
     registers,
   })
+  const errors = new Counter({
+    name: 'colonnade_errors_total',
+    help: 'Faults, by code (docs/failure-modes.md).',
+    labelNames: ['code'],
+    registers,
+  })
   const durations = new Histogram({
     name: 'colonnade_control_request_duration_seconds',
     help: 'Duration of calls.',
@@ -303,6 +369,7 @@ function createMetrics() {
       requests.inc({ operation, status })
       durations.observe({ operation }, ms / 1_000)
     },
+    failed: (code: string) => errors.inc({ code }),
     render: () => registry.metrics(),
     contentType: registry.contentType,
   }

@@ -28,6 +28,8 @@ export interface OperationContext<Deps> {
 /** What the audit entry says. `resource` is an id such as `key_…`; `details` holds facts without secrets or content. */
 export interface AuditLine {
   readonly resource: string
+  /** The tenant that is concerned, where the path does not name it. */
+  readonly tenantId?: string | undefined
   readonly details?: Readonly<Record<string, unknown>> | undefined
 }
 

@@ -1,11 +1,11 @@
 /** Front door of identity: tenants, projects, API keys and access tokens. Every verb runs in the caller's transaction and scope. */
-import ipaddr from 'ipaddr.js'
 import { timingSafeEqual } from 'node:crypto'
 import { Fault } from '../platform/fault.ts'
 import { newId } from '../platform/ids.ts'
 import type { Sql } from '../platform/postgres/database.ts'
 import { createSecret, digestSecret, parseSecret } from './api-key.ts'
 import type { KeyRecord } from './key-directory.ts'
+import { parseNetwork } from './network.ts'
 import { platformRights, tenantRights, type Permission } from './role.ts'
 import * as store from './store.ts'
 
@@ -39,16 +39,18 @@ export interface ApiKey extends store.ApiKeyRow {
   }[]
 }
 
+/** A tenant is charged in the currency of its price list, for as long as it lives. */
 export async function createTenant(
   tx: Tx,
-  tenant: { name: string; priceListId: string; currency?: string | undefined },
+  tenant: { name: string; priceListId: string },
 ): Promise<Tenant> {
+  const currency = await currencyOf(tx, tenant.priceListId)
   return unique(`A tenant named '${tenant.name}' exists already.`, () =>
     store.insertTenant(own(tx), {
       id: newId('ten'),
       name: tenant.name,
       price_list_id: tenant.priceListId,
-      currency: tenant.currency ?? 'EUR',
+      currency,
     }),
   )
 }
@@ -70,6 +72,15 @@ export async function updateTenant(
     priceListId?: string | undefined
   },
 ): Promise<Tenant> {
+  if (change.priceListId !== undefined) {
+    const { currency } = await getTenant(tx, tenantId)
+    if ((await currencyOf(tx, change.priceListId)) !== currency)
+      throw refuse(
+        'client.invalid_request',
+        `This tenant is charged in ${currency}; the price list has another currency.`,
+        'priceListId',
+      )
+  }
   const row = await unique('A tenant of that name exists already.', () =>
     store.updateTenant(own(tx), tenantId, {
       name: change.name,
@@ -78,6 +89,12 @@ export async function updateTenant(
     }),
   )
   return row ?? notFound('tenant')
+}
+
+async function currencyOf(tx: Tx, priceListId: string): Promise<string> {
+  const list = await store.findPriceListCurrency(own(tx), priceListId)
+  if (list) return list.currency
+  throw refuse('client.invalid_request', 'There is no such price list.', 'priceListId')
 }
 
 export async function createProject(tx: Tx, tenantId: string, name: string): Promise<Project> {
@@ -323,7 +340,10 @@ export async function recordKeyUse(
   tx: Tx,
   uses: readonly { apiKeyId: string; usedAtMs: number }[],
 ): Promise<void> {
-  for (const use of uses) await store.recordUse(own(tx), use.apiKeyId, new Date(use.usedAtMs))
+  await store.recordUses(
+    own(tx),
+    uses.map(({ apiKeyId, usedAtMs }) => ({ apiKeyId, usedAt: new Date(usedAtMs) })),
+  )
 }
 
 async function addSecret(tx: Tx, key: store.ApiKeyRow, pepper: Pepper): Promise<string> {
@@ -358,19 +378,13 @@ function toApiKey(row: store.ApiKeyRow, secrets: readonly store.SecretRow[]): Ap
 
 function checkNetworks(blocks: readonly string[]): string[] {
   return blocks.map((block) => {
-    const text = block.includes('/')
-      ? block
-      : ipaddr.isValid(block)
-        ? `${block}/${ipaddr.IPv4.isIPv4(block) ? 32 : 128}`
-        : block
-    if (!ipaddr.isValidCIDR(text)) {
-      throw refuse(
-        'client.invalid_request',
-        'Each entry must be an address or a CIDR block, such as 10.0.0.0/8.',
-        'allowedIps',
-      )
-    }
-    return text
+    const network = parseNetwork(block)
+    if (network !== undefined) return network
+    throw refuse(
+      'client.invalid_request',
+      'Each entry must be an address or a CIDR block, such as 10.0.0.0/8 or 2001:db8::/32.',
+      'allowedIps',
+    )
   })
 }
 
@@ -378,18 +392,13 @@ function toPage<Row>(rows: readonly Row[], page: store.PageRequest): Page<Row> {
   return { rows: rows.slice(0, page.limit), hasMore: rows.length > page.limit }
 }
 
-/** Turns a broken unique constraint (SQLSTATE 23505) or reference (23503) into words. */
+/** Turns a broken unique constraint (SQLSTATE 23505) into words. */
 async function unique<Result>(text: string, work: () => Promise<Result>): Promise<Result> {
   try {
     return await work()
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code === '23505') throw refuse('client.conflict', text)
-    if (code === '23503')
-      throw refuse(
-        'client.invalid_request',
-        'It refers to something that does not exist (a price list?).',
-      )
     throw error
   }
 }

@@ -1,7 +1,7 @@
 /** All keys as a gateway holds them in memory, and the one way to authenticate with one. Pure. */
 import { timingSafeEqual } from 'node:crypto'
-import ipaddr from 'ipaddr.js'
 import { digestSecret, parseSecret } from './api-key.ts'
+import { isWithin, toNetworks, type Network } from './network.ts'
 import type { Principal } from './principal.ts'
 
 /** One live secret with all that decides about it. Survives a trip through JSON, because gateways keep a sealed copy on disk. */
@@ -49,7 +49,6 @@ interface Entry {
   readonly networks: readonly Network[] | undefined
   readonly principal: Principal
 }
-type Network = ReturnType<typeof ipaddr.parseCIDR>
 
 export function createKeyDirectory(
   records: readonly KeyRecord[],
@@ -95,20 +94,11 @@ function isPast(momentMs: number | undefined, nowMs: number): boolean {
   return momentMs !== undefined && momentMs <= nowMs
 }
 
-/** An IPv4 address that arrives as `::ffff:a.b.c.d` is that IPv4 address. */
-function isWithin(ip: string, networks: readonly Network[]): boolean {
-  if (!ipaddr.isValid(ip)) return false
-  const address = ipaddr.process(ip)
-  return networks.some(
-    ([network, bits]) => address.kind() === network.kind() && address.match(network, bits),
-  )
-}
-
 function toEntry(record: KeyRecord): Entry {
   return {
     record,
     digest: Buffer.from(record.digest, 'base64'),
-    networks: record.allowedIps?.map((block) => ipaddr.parseCIDR(block)),
+    networks: record.allowedIps && toNetworks(record.allowedIps),
     principal: {
       tenantId: record.tenantId,
       projectId: record.projectId,

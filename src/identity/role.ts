@@ -36,6 +36,8 @@ export const platformRights: Readonly<Record<PlatformRole, readonly Permission[]
     'catalog:write',
     'fleet:read',
     'fleet:write',
+    // Nobody grants what they lack, and operators make the agents' tokens.
+    'fleet:report',
     'usage:read',
     'audit:read',
   ],

@@ -1,5 +1,5 @@
 /** SQL of identity. Every statement that concerns a tenant names it, besides row-level security: two locks on one door. */
-import type { ColumnType, Generated, Selectable } from 'kysely'
+import { sql, type ColumnType, type Generated, type Selectable } from 'kysely'
 import type { Sql } from '../platform/postgres/database.ts'
 
 /** Set by the database. */
@@ -58,7 +58,12 @@ export interface IdentityTables {
   }
 }
 
-export type IdentitySql = Sql<IdentityTables>
+/** The catalogue's table; read for the currency in which its tenants are charged. */
+interface PriceListTables {
+  price_lists: { id: string; currency: string }
+}
+
+export type IdentitySql = Sql<IdentityTables & PriceListTables>
 export type TenantRow = Selectable<IdentityTables['tenants']>
 export type ProjectRow = Selectable<IdentityTables['projects']>
 export type ApiKeyRow = Selectable<IdentityTables['api_keys']>
@@ -99,6 +104,12 @@ export const updateTenant = (
   },
 ): Promise<TenantRow | undefined> =>
   tx.updateTable('tenants').set(change).where('id', '=', tenantId).returningAll().executeTakeFirst()
+
+export const findPriceListCurrency = (
+  tx: IdentitySql,
+  priceListId: string,
+): Promise<{ currency: string } | undefined> =>
+  tx.selectFrom('price_lists').select('currency').where('id', '=', priceListId).executeTakeFirst()
 
 export const insertProject = (
   tx: IdentitySql,
@@ -277,7 +288,7 @@ export const revokeAccessToken = (
 ): Promise<AccessTokenRow | undefined> =>
   tx
     .updateTable('access_tokens')
-    .set({ revoked_at: at })
+    .set({ revoked_at: sql`coalesce(revoked_at, ${at})` })
     .where('tenant_id', tenantId === null ? 'is' : '=', tenantId)
     .where('id', '=', tokenId)
     .returningAll()
@@ -317,5 +328,17 @@ export const selectKeyRecords = (tx: IdentitySql) =>
     ])
     .execute()
 
-export const recordUse = (tx: IdentitySql, apiKeyId: string, usedAt: Date): Promise<unknown> =>
-  tx.updateTable('api_keys').set({ last_used_at: usedAt }).where('id', '=', apiKeyId).execute()
+/** All in one statement, sorted so that gateways that report the same keys do not wait for each other in a circle. Never moves back. */
+export const recordUses = (
+  tx: IdentitySql,
+  uses: readonly { readonly apiKeyId: string; readonly usedAt: Date }[],
+): Promise<unknown> =>
+  sql`
+    WITH use AS (
+      SELECT * FROM unnest(${uses.map((use) => use.apiKeyId)}::text[], ${uses.map((use) => use.usedAt)}::timestamptz[]) AS use (id, used_at)
+    ), locked AS (
+      SELECT api_keys.id, used_at FROM api_keys JOIN use USING (id) ORDER BY api_keys.id FOR UPDATE OF api_keys
+    )
+    UPDATE api_keys SET last_used_at = greatest(last_used_at, locked.used_at) FROM locked WHERE api_keys.id = locked.id`.execute(
+    tx,
+  )

@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openBooks } from './books.ts'
+import { openStream } from './open-stream.ts'
 import { startPlatform } from './platform.ts'
-import { descendantsOf, isAlive } from './processes.ts'
+import { descendantsOf, isAlive, isKnown } from './processes.ts'
 import { startWithStub, type StubbedPlatform } from './stubbed-platform.ts'
 import { until } from './until.ts'
 
-const steady = 'stub/steady:1'
 const quick = 'stub/quick:1'
 const restartTimeoutMs = 30_000
 /** Progress is durable every second, which is 20 tokens of the steady engine; some more were on their way. */
@@ -26,41 +26,6 @@ afterAll(async () => {
   await platform.stop()
   rmSync(dataDirectory, { recursive: true, force: true })
 })
-
-interface OpenStream {
-  readonly requestId: string
-  /** The text so far, after the last event that came. */
-  text(): string
-  readonly ended: Promise<string>
-}
-
-/** Opens a stream of `tokens` at 50 ms each, and resolves once its first events are there. */
-async function openStream(tokens: number, at = platform): Promise<OpenStream> {
-  const response = await fetch(`${at.apiUrl}/chat/completions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${at.apiKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({
-      model: steady,
-      stream: true,
-      max_completion_tokens: tokens,
-      messages: [{ role: 'user', content: 'tick' }],
-    }),
-  })
-  expect(response.status).toBe(200)
-  let text = ''
-  const read = async (): Promise<string> => {
-    const decoder = new TextDecoder()
-    try {
-      for await (const chunk of response.body ?? []) text += decoder.decode(chunk, { stream: true })
-    } catch {
-      // The connection was cut; what came before is what matters.
-    }
-    return text
-  }
-  const ended = read()
-  await until('the first events', 5_000, () => text.includes('tick'))
-  return { requestId: response.headers.get('x-request-id') ?? '', text: () => text, ended }
-}
 
 /** Kills the role, and resolves when another process has its place. */
 async function kill(role: 'control' | 'postgres' | 'agent'): Promise<() => Promise<void>> {
@@ -93,7 +58,7 @@ test.each([
 ] as const)(
   '$named dies: streams go on, new requests are served meanwhile, it comes back, and the bill is exact',
   async ({ role, named }) => {
-    const stream = await openStream(40)
+    const stream = await openStream(platform, 40)
     const back = await kill(role)
     const during = await platform.chat(quick, 3)
     expect(during.status).toBe(200)
@@ -112,7 +77,7 @@ test.each([
 )
 
 test('the supervisor dies: streams end whole, its roles end after them, and the next start has the bill and all data', async () => {
-  const stream = await openStream(60)
+  const stream = await openStream(platform, 60)
   const roles = (['gateway', 'control', 'agent'] as const).map((role) => platform.roleProcess(role))
   process.kill(platform.supervisorPid, 'SIGKILL')
   expect(await stream.ended).toContain('[DONE]')
@@ -137,16 +102,18 @@ test('the supervisor dies: streams end whole, its roles end after them, and the 
 test('the whole machine stops at once: the next start settles what was open from its last durable progress', async () => {
   const own = mkdtempSync(join(tmpdir(), 'colonnade-power-'))
   const first = await startWithStub(own)
-  const stream = await openStream(2_000, first)
+  const stream = await openStream(first, 2_000)
   await until('two windows of progress', 20_000, () => stream.text().split('tick').length > 40)
-  for (const { pid } of [
-    { pid: first.child.pid ?? 0 },
-    { pid: first.supervisorPid },
-    ...descendantsOf(first.supervisorPid),
-  ]) {
-    process.kill(pid, 'SIGKILL')
-  }
+  const all = [
+    first.child.pid ?? 0,
+    first.supervisorPid,
+    ...descendantsOf(first.supervisorPid).map((entry) => entry.pid),
+  ]
+  for (const pid of all) process.kill(pid, 'SIGKILL')
   expect(await stream.ended).not.toContain('[DONE]')
+
+  // A machine that comes back has no zombies of before.
+  await until('all are reaped', restartTimeoutMs, () => !all.some(isKnown))
 
   const second = await startPlatform({ dataDirectory: own })
   try {

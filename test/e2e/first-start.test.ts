@@ -26,7 +26,7 @@ let output = ''
 let secrets: readonly string[] = []
 
 beforeAll(async () => {
-  await seedWeights(dataDirectory)
+  seedWeights(dataDirectory)
   child = spawn(
     process.execPath,
     [join(root, 'bin/colonnade.mjs'), 'serve', '--data', dataDirectory],

@@ -28,6 +28,17 @@ export function isAlive(pid: number): boolean {
   return listProcesses().some((entry) => entry.pid === pid)
 }
 
+/** True also for a zombie. */
+export function isKnown(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // Another user's process exists too.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
+
 function listProcesses(): readonly ProcessEntry[] {
   return existsSync('/proc/self/stat') ? fromProc() : fromPs()
 }

@@ -17,7 +17,10 @@ const weather = {
     description: 'Tells the weather in a city.',
     parameters: {
       type: 'object',
-      properties: { city: { type: 'string' }, unit: { type: 'string', enum: ['c', 'f'] } },
+      properties: {
+        city: { type: 'string', enum: ['Paris', 'Rome'] },
+        unit: { type: 'string', enum: ['c', 'f'] },
+      },
       required: ['city', 'unit'],
       additionalProperties: false,
     },

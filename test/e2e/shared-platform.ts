@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
-import { seedWeights } from './seed-weights.ts'
+import { keepWeights, seedWeights } from './seed-weights.ts'
 import { control, startPlatform, type Platform } from './platform.ts'
 import { startStubEngine, type StubEngine } from './stub-engine.ts'
 import { until } from './until.ts'
@@ -41,10 +41,11 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     rmSync(dataDirectory, { recursive: true, force: true })
   }
   try {
-    await seedWeights(dataDirectory)
+    seedWeights(dataDirectory)
     engine = await startStubEngine()
     platform = await startPlatform({ dataDirectory })
     const shared = await describe(platform, dataDirectory)
+    keepWeights(dataDirectory)
     await control(shared, 'POST', '/api/v1/engines', { url: engine.url, category: 'chat' })
     await until('all models are offered', replicaTimeoutMs, () => offersAll(shared))
     project.provide('platform', shared)

@@ -9,7 +9,7 @@ import { until } from '../e2e/until.ts'
 import { startLoad } from './load.ts'
 import { judge, type Verdict } from './verdict.ts'
 
-const clients = 12
+const clients = 16
 const model = 'stub/quick:1'
 const inputNanos = 1_000n
 const outputNanos = 3_000n
@@ -30,6 +30,8 @@ export async function killRounds(options: {
   try {
     books = await openBooks(dataDirectory)
     await setPrices(platform, books)
+    // Requests before the prices were set are not part of the case.
+    const before = new Set((await books.usage()).map((row) => row.requestId))
     const load = startLoad({ ...platform, model, clients, random })
     for (let round = 1; round <= options.rounds; round += 1) {
       const waitMs = earliestKillMs + random() * (latestKillMs - earliestKillMs)
@@ -41,8 +43,14 @@ export async function killRounds(options: {
     }
     const seen = await load.stop()
     await shipped(books, platform)
-    const evidence = { seen, truth: platform.engine.truth, inputNanos, outputNanos }
-    return judge({ ...evidence, usage: await books.usage(), sums: await books.sums() })
+    return judge({
+      seen,
+      truth: new Map([...platform.engine.truth].filter(([id]) => !before.has(id))),
+      usage: (await books.usage()).filter((row) => !before.has(row.requestId)),
+      sums: await books.sums(),
+      inputNanos,
+      outputNanos,
+    })
   } finally {
     await books?.close()
     await platform.stop()

@@ -16,7 +16,7 @@ export interface Load {
   stop(): Promise<readonly Seen[]>
 }
 
-const pauseAfterFailureMs = 50
+const pauseAfterFailureMs = 200
 const tokensMax = 240
 
 export function startLoad(options: {

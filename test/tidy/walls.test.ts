@@ -129,6 +129,8 @@ test.each([
   { path: 'src/gateway/a.ts', code: 'const a = Math.random()', bad: true },
   { path: 'src/gateway/a.ts', code: 'await fetch(url)', bad: true },
   { path: 'src/gateway/a.ts', code: 'await client.fetch(url)', bad: false },
+  { path: 'src/gateway/a.ts', code: 'const a = fetch(url)', bad: true },
+  { path: 'src/weights/a.ts', code: '  fetch(url: string): Promise<void>', bad: false },
   { path: 'src/gateway/a.ts', code: "console.log('x')", bad: true },
   { path: 'src/gateway/a.ts', code: '// console.log', bad: false },
   { path: 'src/cli/a.ts', code: 'process.stdout.write(a)', bad: false },

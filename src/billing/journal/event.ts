@@ -1,52 +1,26 @@
-/** What the journal says, one JSON line an event: ids, counts, prices and times; never a byte of a prompt or an answer. */
+/**
+ * What the journal says, one JSON line an event: ids, counts, prices and times; never a byte of a prompt or an answer. Names are the
+ * columns of the ledger's tables, so PostgreSQL reads a line as it is. Each line begins with its kind and then its request, so a reader
+ * that wants no more than these need not parse it.
+ */
 import type { TokenUsage } from '../../engines/engine.ts'
 import type { OpenedRequest, SettledRequest } from '../usage.ts'
 
-export interface OpenEvent {
-  readonly kind: 'open'
-  readonly request: OpenedRequest
+const openPrefix = '{"kind":"open"'
+const progressPrefix = '{"kind":"progress"'
+const settlePrefix = '{"kind":"settle"'
+
+/** A request as JSON, made once for its open line and its settle line: the ledger needs no other line than the latter. */
+export interface RequestText {
+  /** `"request_id":…,"leg":…` */
+  readonly identity: string
+  readonly facts: string
 }
 
-export interface ProgressEvent {
-  readonly kind: 'progress'
-  readonly requestId: string
-  readonly leg: number
-  readonly usage: TokenUsage
-  readonly replicaId: string | undefined
-}
-
-export interface SettleEvent {
-  readonly kind: 'settle'
-  /** Repeated, so that the ledger needs no other record. */
-  readonly request: OpenedRequest
-  readonly settled: SettledRequest
-}
-
-export type JournalEvent = OpenEvent | ProgressEvent | SettleEvent
-
-/** Progress lines are for recovery alone; the shipper leaves them out by this beginning. */
-export const progressPrefix = '{"kind":"progress"'
-
-/** Names are the columns of the ledger's tables, so PostgreSQL reads the line as it is. */
-export function encodeEvent(event: JournalEvent, sequence: bigint, gatewayId: string): string {
-  if (event.kind === 'progress') {
-    const { requestId, leg, usage, replicaId } = event
-    return JSON.stringify({
-      kind: 'progress',
-      request_id: requestId,
-      leg,
-      ...toColumns(usage),
-      replica_id: replicaId,
-    })
-  }
-  const { request } = event
+export function describeRequest(request: OpenedRequest, gatewayId: string): RequestText {
   const { price } = request
-  const common = {
-    kind: event.kind,
-    journal_sequence: String(sequence),
+  const facts = JSON.stringify({
     gateway_id: gatewayId,
-    request_id: request.requestId,
-    leg: request.leg,
     tenant_id: request.tenantId,
     project_id: request.projectId,
     api_key_id: request.apiKeyId,
@@ -67,20 +41,49 @@ export function encodeEvent(event: JournalEvent, sequence: bigint, gatewayId: st
     estimated_input_tokens: request.estimatedInputTokens,
     max_output_tokens: request.maxOutputTokens,
     started_at: new Date(request.startedAtMs).toISOString(),
+  })
+  return {
+    identity: `"request_id":${JSON.stringify(request.requestId)},"leg":${request.leg}`,
+    facts: withoutBraces(facts),
   }
-  if (event.kind === 'open') return JSON.stringify(common)
-  const { settled } = event
-  return JSON.stringify({
-    ...common,
+}
+
+export function encodeOpen(request: RequestText, sequence: bigint): string {
+  return `${openPrefix},${request.identity},"journal_sequence":"${sequence}",${request.facts}}`
+}
+
+/** What the ledger books: settlements, and the opens of requests that are still under way. Progress is for recovery alone. */
+export function selectBookable(lines: readonly string[]): string[] {
+  const settled = new Set(lines.filter((line) => line.startsWith(settlePrefix)).map(identityOf))
+  return lines.filter(
+    (line) =>
+      line.startsWith(settlePrefix) ||
+      (line.startsWith(openPrefix) && !settled.has(identityOf(line))),
+  )
+}
+
+export function encodeProgress(request: RequestText, usage: TokenUsage): string {
+  return `${progressPrefix},${request.identity},${withoutBraces(JSON.stringify(toColumns(usage)))}}`
+}
+
+export function encodeSettle(
+  request: RequestText,
+  settled: SettledRequest,
+  sequence: bigint,
+): string {
+  const result = JSON.stringify({
     ...toColumns(settled.usage),
     outcome: settled.outcome,
     usage_suspect: settled.usageSuspect,
     amount_nanos: String(settled.amountNanos),
     replica_id: settled.replicaId ?? null,
-    time_to_first_token_ms: settled.timeToFirstTokenMs ?? null,
-    duration_ms: settled.durationMs,
+    // The columns are integers: a fraction would stop the ledger.
+    time_to_first_token_ms:
+      settled.timeToFirstTokenMs === undefined ? null : toWholeMs(settled.timeToFirstTokenMs),
+    duration_ms: toWholeMs(settled.durationMs),
     settled_at: new Date(settled.settledAtMs).toISOString(),
   })
+  return `${settlePrefix},${request.identity},"journal_sequence":"${sequence}",${request.facts},${withoutBraces(result)}}`
 }
 
 function toColumns(usage: TokenUsage): Record<string, number> {
@@ -92,9 +95,49 @@ function toColumns(usage: TokenUsage): Record<string, number> {
   }
 }
 
-/** A line as read back at recovery. Our own writing, protected by checksum and chain, so its shape is known. */
-interface Line {
-  readonly kind: JournalEvent['kind']
+function toWholeMs(ms: number): number {
+  return Math.max(0, Math.round(ms))
+}
+
+function withoutBraces(object: string): string {
+  return object.slice(1, -1)
+}
+
+export interface UnsettledRequest {
+  readonly request: OpenedRequest
+  /** The last that is durable; `undefined` when there is none. */
+  readonly progress: TokenUsage | undefined
+}
+
+/** Gathers, over all lines in order, the requests that were opened and never settled. Parses only those. */
+export function createUnsettledIndex(): { add(line: string): void; list(): UnsettledRequest[] } {
+  const open = new Map<string, { readonly opened: string; progress: string | undefined }>()
+  return {
+    add(line) {
+      const identity = identityOf(line)
+      if (line.startsWith(openPrefix)) open.set(identity, { opened: line, progress: undefined })
+      else if (line.startsWith(settlePrefix)) open.delete(identity)
+      else {
+        const known = open.get(identity)
+        if (known) known.progress = line
+      }
+    },
+    list: () =>
+      [...open.values()].map(({ opened, progress }) => ({
+        request: toRequest(JSON.parse(opened) as OpenLine),
+        progress: progress === undefined ? undefined : toUsage(JSON.parse(progress) as UsageLine),
+      })),
+  }
+}
+
+/** The text of `RequestText.identity` in any line. A quote inside an id would be escaped, so `"leg":` is found where it is meant. */
+function identityOf(line: string): string {
+  const start = line.indexOf(',') + 1
+  return line.slice(start, line.indexOf(',', line.indexOf('"leg":', start)))
+}
+
+/** Lines as read back at recovery. Our own writing, protected by checksum and chain, so their shape is known. */
+interface OpenLine {
   readonly request_id: string
   readonly leg: number
   readonly tenant_id: string
@@ -109,44 +152,16 @@ interface Line {
   readonly estimated_input_tokens: number
   readonly max_output_tokens: number
   readonly started_at: string
+}
+
+interface UsageLine {
   readonly input_tokens: number
   readonly cached_input_tokens: number
   readonly output_tokens: number
   readonly reasoning_tokens: number
-  readonly replica_id?: string | null
 }
 
-export interface UnsettledRequest {
-  readonly request: OpenedRequest
-  readonly progress: TokenUsage | undefined
-  readonly replicaId: string | undefined
-}
-
-/** Gathers, over all lines in order, the requests that were opened and never settled. */
-export function createUnsettledIndex(): { add(line: string): void; list(): UnsettledRequest[] } {
-  const open = new Map<string, UnsettledRequest>()
-  return {
-    add(text) {
-      const line = JSON.parse(text) as Line
-      const key = `${line.request_id} ${line.leg}`
-      if (line.kind === 'open')
-        open.set(key, { request: toRequest(line), progress: undefined, replicaId: undefined })
-      else if (line.kind === 'settle') open.delete(key)
-      else {
-        const known = open.get(key)
-        if (known)
-          open.set(key, {
-            ...known,
-            progress: toUsage(line),
-            replicaId: line.replica_id ?? undefined,
-          })
-      }
-    },
-    list: () => [...open.values()],
-  }
-}
-
-function toUsage(line: Line): TokenUsage {
+function toUsage(line: UsageLine): TokenUsage {
   return {
     inputTokens: line.input_tokens,
     cachedInputTokens: line.cached_input_tokens,
@@ -155,7 +170,7 @@ function toUsage(line: Line): TokenUsage {
   }
 }
 
-function toRequest(line: Line): OpenedRequest {
+function toRequest(line: OpenLine): OpenedRequest {
   const nanos = (unit: string): bigint => BigInt(line.price.nanos[unit] ?? '0')
   return {
     requestId: line.request_id,

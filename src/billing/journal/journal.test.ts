@@ -1,214 +1,348 @@
 import fs from 'node:fs'
-import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { decodeFrame, encodeFrame, genesisHash, scanSegment } from './frame.ts'
+import { manualClock, type Clock } from '../../platform/clock.ts'
 import { systemFiles, type JournalFiles } from './files.ts'
+import { scanSegment } from './frame.ts'
 import { openJournal, type Journal } from './journal.ts'
 
 const segmentBytes = 64 * 1024
 let directory: string
 beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), 'colonnade-journal-'))
+  directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-journal-'))
 })
 afterEach(() => fs.rmSync(directory, { recursive: true, force: true }))
 
+interface Opened {
+  readonly journal: Journal
+  /** The lines found at opening. */
+  readonly found: string[]
+  readonly fatal: Error[]
+}
+
 async function open(
-  options: { files?: JournalFiles; bytesMax?: number; onFatal?: () => void } = {},
-): Promise<{ journal: Journal; found: string[] }> {
+  options: { files?: Partial<JournalFiles>; bytesMax?: number; clock?: Clock } = {},
+): Promise<Opened> {
   const found: string[] = []
+  const fatal: Error[] = []
   const journal = await openJournal(
     {
       directory,
       segmentBytes,
       bytesMax: options.bytesMax ?? 16 * segmentBytes,
-      files: options.files,
-      onFatal: options.onFatal ?? (() => {}),
+      clock: options.clock ?? manualClock(),
+      files: { ...systemFiles, ...options.files },
+      onFatal: (error) => fatal.push(error),
     },
     (line) => found.push(line),
   )
-  return { journal, found }
+  return { journal, found, fatal }
 }
 
 const line = (sequence: bigint): string =>
   JSON.stringify({ n: String(sequence), pad: 'x'.repeat(200) })
+const lines = (from: number, to: number): string[] =>
+  Array.from({ length: to - from + 1 }, (_, index) => line(BigInt(from + index)))
+const segmentNames = (): string[] => fs.readdirSync(directory).toSorted()
 const firstSegment = (): string => join(directory, '0000000001.journal')
 
-test('what was appended is found after a restart, in order', async () => {
+/** Appends one batch after the other. */
+async function appendEach(journal: Journal, count: number): Promise<void> {
+  for (let i = 0; i < count; i += 1) await journal.append(line)
+}
+
+/** Appends side by side, so that writers share batches. */
+async function appendTogether(journal: Journal, count: number): Promise<void> {
+  await Promise.all(Array.from({ length: count }, () => journal.append(line)))
+}
+
+async function readAll(journal: Journal, max: number): Promise<string[]> {
+  const seen: string[] = []
+  for (let through = 0n; ;) {
+    const batch = await journal.read(through, max)
+    if (batch.through === through) return seen
+    seen.push(...batch.lines)
+    through = batch.through
+  }
+}
+
+function error(code: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(code), { code })
+}
+
+test('what was appended is found after a restart, in order, over several segments', async () => {
   const { journal } = await open()
-  const lines: string[] = []
-  for (let i = 0; i < 700; i += 1)
-    (lines.push(line(journal.nextSequence)), await journal.append(line))
+  await appendEach(journal, 700)
   await journal.close()
   const again = await open()
-  expect(again.found).toEqual(lines)
+  expect(again.found).toEqual(lines(1, 700))
   expect(again.journal.nextSequence).toBe(701n)
   await again.journal.close()
 })
 
-test('writers that come together share a sync', async () => {
-  let syncs = 0
-  const files: JournalFiles = {
-    ...systemFiles,
-    datasync: (fd) => ((syncs += 1), systemFiles.datasync(fd)),
-  }
-  const { journal } = await open({ files })
-  await Promise.all(Array.from({ length: 50 }, () => journal.append(line)))
-  expect(syncs).toBeLessThanOrEqual(3)
+test('writers that come together share a write', async () => {
+  let writes = 0
+  const { journal } = await open({
+    files: { write: (...write) => ((writes += 1), systemFiles.write(...write)) },
+  })
+  await appendTogether(journal, 50)
+  expect(writes).toBeLessThanOrEqual(2)
   await journal.close()
 })
 
-test('reading goes on where the last reading ended, across segments', async () => {
-  const { journal } = await open()
-  for (let i = 0; i < 20; i += 1)
-    await Promise.all(Array.from({ length: 40 }, () => journal.append(line)))
-  const seen: string[] = []
-  let through = 0n
-  for (;;) {
-    const batch = await journal.read(through, 30)
-    if (batch.through === through) break
-    seen.push(...batch.lines)
-    through = batch.through
-  }
-  expect(seen).toHaveLength(800)
-  expect(new Set(seen).size).toBe(800)
-  const middle = await journal.read(795n, 100)
-  expect(middle.lines).toEqual([796n, 797n, 798n, 799n, 800n].map(line))
+test('nobody is told before the write has returned', async () => {
+  const write = Promise.withResolvers<void>()
+  const { journal } = await open({ files: { write: () => write.promise } })
+  let told = false
+  const appended = journal.append(line).then(() => (told = true))
+  await new Promise((resolve) => setImmediate(resolve))
+  expect([told, journal.durableSequence]).toEqual([false, 0n])
+  write.resolve()
+  await appended
+  expect([told, journal.durableSequence]).toEqual([true, 1n])
+  await journal.close()
+})
+
+test.each([1, 30, 1_000])(
+  'reading in batches of %i meets every event once, in order',
+  async (max) => {
+    const { journal } = await open()
+    await appendEach(journal, 60)
+    for (let i = 0; i < 10; i += 1) await appendTogether(journal, 74)
+    expect(await readAll(journal, max)).toEqual(lines(1, 800))
+    expect((await journal.read(795n, 100)).lines).toEqual(lines(796, 800))
+    await journal.close()
+  },
+)
+
+test('a backlog larger than one reading is met whole', async () => {
+  const { journal } = await open({ bytesMax: 1024 * segmentBytes })
+  const long = (sequence: bigint): string => `{"n":"${sequence}","pad":"${'y'.repeat(12_000)}"}`
+  for (let i = 0; i < 600; i += 1) await journal.append(long)
+  const seen = await readAll(journal, 1_000)
+  expect(seen).toHaveLength(600)
+  expect(seen.at(-1)).toBe(long(600n))
   await journal.close()
 })
 
 test('segments that the ledger has are deleted, and the rest still opens', async () => {
   const { journal } = await open()
-  for (let i = 0; i < 800; i += 1) await journal.append(line)
+  await appendEach(journal, 800)
   journal.forget(700n)
+  expect(journal.firstSequence).toBeGreaterThan(1n)
   await journal.close()
   expect(fs.existsSync(firstSegment())).toBe(false)
   const again = await open()
   expect(again.found.at(-1)).toBe(line(800n))
   expect(again.journal.nextSequence).toBe(801n)
+  expect((await again.journal.read(0n, 1)).lines[0]).toBe(again.found[0])
   await again.journal.close()
 })
 
-test('a file cut anywhere loses at most the batch that it was cut in', async () => {
+test('writing goes on after a torn end was dropped, with whatever was left of it', async () => {
   const { journal } = await open()
-  for (let i = 0; i < 3; i += 1) await journal.append(line)
+  await appendEach(journal, 3)
   await journal.close()
   const whole = fs.readFileSync(firstSegment())
-  const ends = scanSegment(whole, undefined).frames.map((frame) => frame.offset + frame.bytes)
-  for (let cut = 0; cut <= (ends.at(-1) ?? 0); cut += 1) {
-    const torn = Buffer.concat([whole.subarray(0, cut), Buffer.alloc(whole.length - cut)])
-    const scan = scanSegment(torn, undefined)
-    expect(scan.state).not.toBe('damaged')
-    expect(scan.frames).toHaveLength(ends.filter((end) => end <= cut).length)
+  const start = scanSegment(whole, undefined).frames.at(-1)?.offset ?? 0
+  for (const keep of [1, 47, 48, 200]) {
+    const bytes = Buffer.from(whole)
+    bytes.fill(0, start + keep)
+    fs.writeFileSync(firstSegment(), bytes)
+    const again = await open()
+    expect(again.found).toEqual(lines(1, 2))
+    await again.journal.append(line)
+    await again.journal.close()
+    const third = await open()
+    expect(third.found).toEqual(lines(1, 3))
+    await third.journal.close()
   }
 })
 
-test('writing goes on after a torn end was dropped', async () => {
+test('a batch torn at the start of a new segment is dropped, and nothing before it', async () => {
   const { journal } = await open()
-  for (let i = 0; i < 3; i += 1) await journal.append(line)
+  await appendEach(journal, 300)
   await journal.close()
-  const bytes = fs.readFileSync(firstSegment())
-  const last = scanSegment(bytes, undefined).frames.at(-1)
-  bytes.fill(0, (last?.offset ?? 0) + 60)
-  fs.writeFileSync(firstSegment(), bytes)
+  const second = join(directory, '0000000002.journal')
+  const bytes = fs.readFileSync(second)
+  const kept = Number(scanSegment(bytes, undefined).frames[0]?.firstSequence) - 1
+  bytes.fill(0, 100)
+  fs.writeFileSync(second, bytes)
   const again = await open()
-  expect(again.found).toHaveLength(2)
-  await again.journal.append(line)
+  expect(again.found).toEqual(lines(1, kept))
+  await appendEach(again.journal, 10)
   await again.journal.close()
-  const third = await open()
-  expect(third.found).toEqual([1n, 2n, 3n].map(line))
-  await third.journal.close()
+  expect((await open()).found).toEqual(lines(1, kept + 10))
 })
 
-test('every flipped bit of a full segment is detected, or lies in the last batch or in unused space', () => {
-  let previous = genesisHash
-  let sequence = 1n
-  const bytes = Buffer.alloc(8 * 1024)
-  let end = 0
-  let lastStart = 0
-  for (;;) {
-    const made = encodeFrame([line(sequence)], sequence, previous)
-    if (end + made.frame.length > bytes.length) break
-    made.frame.copy(bytes, end)
-    lastStart = end
-    end += made.frame.length
-    previous = made.hash
-    sequence += 1n
-  }
-  const expected = scanSegment(bytes, genesisHash)
-  expect(expected.state).toBe('clean')
-  for (let bit = 0; bit < lastStart * 8; bit += 1) {
-    const index = bit >> 3
-    const mask = 1 << (bit & 7)
-    bytes[index] = (bytes[index] ?? 0) ^ mask
-    expect(scanSegment(bytes, genesisHash).state, `bit ${bit}`).toBe('damaged')
-    bytes[index] = (bytes[index] ?? 0) ^ mask
-  }
-})
-
-test('damage to a promised record refuses to open, and says where', async () => {
+test('a segment that was cut short goes on within its length', async () => {
   const { journal } = await open()
-  for (let i = 0; i < 5; i += 1) await journal.append(line)
+  await appendEach(journal, 10)
+  await journal.close()
+  fs.truncateSync(firstSegment(), 5_000)
+  const again = await open()
+  await appendEach(again.journal, 100)
+  expect(fs.statSync(firstSegment()).size).toBe(5_000)
+  await again.journal.close()
+  expect((await open()).journal.nextSequence).toBe(again.journal.nextSequence)
+})
+
+test('damage to a promised record refuses to open, and changes nothing', async () => {
+  const { journal } = await open()
+  await appendEach(journal, 5)
   await journal.close()
   const bytes = fs.readFileSync(firstSegment())
   bytes[100] = (bytes[100] ?? 0) ^ 1
   fs.writeFileSync(firstSegment(), bytes)
   await expect(open()).rejects.toMatchObject({ code: 'billing.journal_failed' })
+  await expect(open()).rejects.toThrow('0000000001.journal is damaged at byte 0')
+  expect(fs.readFileSync(firstSegment()).equals(bytes)).toBe(true)
 })
 
-test('a missing segment in the middle refuses to open', async () => {
+test('a torn segment with whole ones after it, or a missing one, refuses to open', async () => {
   const { journal } = await open()
-  for (let i = 0; i < 900; i += 1) await journal.append(line)
+  await appendEach(journal, 900)
   await journal.close()
+  const whole = fs.readFileSync(firstSegment())
+  const last = scanSegment(whole, undefined).frames.at(-1)
+  const torn = Buffer.from(whole)
+  torn.fill(0, (last?.offset ?? 0) + 60)
+  fs.writeFileSync(firstSegment(), torn)
+  await expect(open()).rejects.toMatchObject({ code: 'billing.journal_failed' })
+  fs.writeFileSync(firstSegment(), whole)
   fs.rmSync(join(directory, '0000000002.journal'))
   await expect(open()).rejects.toMatchObject({ code: 'billing.journal_failed' })
 })
 
-test('a failed sync ends the journal: who waits is told, who comes later is refused, and nothing was promised', async () => {
-  let syncs = 0
-  let fatal = 0
-  const files: JournalFiles = {
-    ...systemFiles,
-    datasync: (fd) =>
-      (syncs += 1) === 3
-        ? Promise.reject(Object.assign(new Error('EIO'), { code: 'EIO' }))
-        : systemFiles.datasync(fd),
-  }
-  const { journal } = await open({ files, onFatal: () => (fatal += 1) })
-  await journal.append(line)
-  await journal.append(line)
+test.each([1, 2, 3, 7])(
+  'when write %i fails, who waits and who comes later is refused, and what was promised is there',
+  async (failing) => {
+    let writes = 0
+    const { journal, fatal } = await open({
+      files: {
+        write: (...write) =>
+          (writes += 1) === failing ? Promise.reject(error('EIO')) : systemFiles.write(...write),
+      },
+    })
+    await appendEach(journal, failing - 1)
+    const together = [journal.append(line), journal.append(line)]
+    for (const append of together)
+      await expect(append).rejects.toMatchObject({ code: 'billing.journal_failed' })
+    await expect(journal.append(line)).rejects.toMatchObject({ code: 'billing.journal_failed' })
+    expect(() => journal.reserve(10)).toThrow('billing.journal_failed')
+    expect(fatal).toHaveLength(1)
+    await journal.close()
+    expect((await open()).found).toEqual(lines(1, failing - 1))
+  },
+)
+
+test('a write that fails after its bytes arrived may be found later: it was promised to nobody', async () => {
+  const { journal } = await open({
+    files: {
+      async write(...write) {
+        await systemFiles.write(...write)
+        throw error('EIO')
+      },
+    },
+  })
   await expect(journal.append(line)).rejects.toMatchObject({ code: 'billing.journal_failed' })
-  await expect(journal.append(line)).rejects.toMatchObject({ code: 'billing.journal_failed' })
-  expect(journal.reserve(10)).toBe(false)
-  expect(fatal).toBe(1)
-  expect(journal.durableSequence).toBe(2n)
+  await journal.close()
+  expect((await open()).found.length).toBeLessThanOrEqual(1)
 })
 
-test('what was reserved can always be written, and who finds no room is refused before', async () => {
-  const { journal } = await open({ bytesMax: 4 * segmentBytes })
-  let admitted = 0
-  for (let tries = 0; tries < 2_000; tries += 1) {
-    if (!journal.reserve(1_024)) {
-      // A spare segment may be on its way.
-      await new Promise((resolve) => setTimeout(resolve, 5))
-      if (!journal.reserve(1_024)) break
-    }
-    admitted += 1
+test('while the disk does not answer, nobody is admitted; when it does, all goes on', async () => {
+  const clock = manualClock()
+  const gate = Promise.withResolvers<void>()
+  const { journal } = await open({
+    clock,
+    files: { write: (...write) => gate.promise.then(() => systemFiles.write(...write)) },
+  })
+  const stuck = journal.append(line)
+  clock.advance(900)
+  journal.reserve(100)
+  clock.advance(200)
+  expect(() => journal.reserve(100)).toThrow('capacity.overloaded')
+  gate.resolve()
+  await stuck
+  journal.reserve(100)
+  await journal.close()
+})
+
+test('damage that appears while the journal is open stops it', async () => {
+  const { journal, fatal } = await open()
+  await appendEach(journal, 5)
+  const bytes = fs.readFileSync(firstSegment())
+  bytes[100] = (bytes[100] ?? 0) ^ 1
+  fs.writeFileSync(firstSegment(), bytes)
+  await expect(journal.read(0n, 10)).rejects.toMatchObject({ code: 'billing.journal_failed' })
+  expect(() => journal.reserve(10)).toThrow('billing.journal_failed')
+  expect(fatal).toHaveLength(1)
+  await journal.close()
+})
+
+function canReserve(journal: Journal): boolean {
+  try {
+    journal.reserve(1_024)
+    return true
+  } catch (refusal) {
+    expect(refusal).toMatchObject({ code: 'billing.journal_full' })
+    return false
   }
-  expect(admitted).toBeGreaterThan(50)
-  expect(admitted).toBeLessThan(256)
+}
+
+/** Reserves until refused, with time for segments on their way. */
+async function reserveAll(journal: Journal): Promise<number> {
+  let count = 0
+  for (let refusals = 0; refusals < 20;) {
+    if (canReserve(journal)) count += 1
+    else {
+      refusals += 1
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+  }
+  return count
+}
+
+test('what was reserved can always be written, and who finds no room is refused before', async () => {
+  const { journal, fatal } = await open({ bytesMax: 4 * segmentBytes })
+  const admitted = await reserveAll(journal)
+  expect(admitted).toBeGreaterThan(150)
+  expect(admitted * 1_024).toBeLessThan(4 * segmentBytes)
+  const full = (sequence: bigint): string => `${sequence} ${'z'.repeat(950)}`
   for (let i = 0; i < admitted; i += 1) {
     journal.release(1_024)
-    await journal.append(line)
+    await journal.append(full)
   }
+  expect(fatal).toEqual([])
   await journal.close()
   expect((await open()).found).toHaveLength(admitted)
 })
 
-test('a frame is read only where one was written', () => {
-  const { frame } = encodeFrame(['{}'], 7n, genesisHash)
-  expect(decodeFrame(frame, 0)).toMatchObject({ firstSequence: 7n })
-  expect(decodeFrame(frame.subarray(0, -1), 0)).toBeUndefined()
-  expect(decodeFrame(Buffer.alloc(200), 0)).toBeUndefined()
+test('a full disk refuses reservations and not what was reserved; freed, it goes on by itself', async () => {
+  let isDiskFull = false
+  const { journal, fatal } = await open({
+    files: {
+      create: (...file) =>
+        isDiskFull ? Promise.reject(error('ENOSPC')) : systemFiles.create(...file),
+    },
+  })
+  isDiskFull = true
+  const admitted = await reserveAll(journal)
+  for (let i = 0; i < admitted; i += 1) {
+    journal.release(1_024)
+    await journal.append(line)
+  }
+  expect(fatal).toEqual([])
+  expect(() => journal.reserve(2 * segmentBytes)).toThrow('ENOSPC')
+  isDiskFull = false
+  expect(await reserveAll(journal)).toBeGreaterThan(500)
+  await journal.close()
+})
+
+test('a half-made segment of a crash is cleared away', async () => {
+  await (await open()).journal.close()
+  fs.writeFileSync(join(directory, '0000000009.journal.partial'), 'zeros, some day')
+  await (await open()).journal.close()
+  expect(segmentNames().filter((name) => name.endsWith('.partial'))).toEqual([])
 })

@@ -4,59 +4,57 @@
  * full disk; who is admitted reserves the bytes of its settlement.
  */
 import fs from 'node:fs'
-import { join } from 'node:path'
 import { assert } from '../../platform/assert.ts'
+import type { Clock } from '../../platform/clock.ts'
 import { Fault } from '../../platform/fault.ts'
-import {
-  decodeFrame,
-  encodeFrame,
-  frameBytesMax,
-  genesisHash,
-  headerBytes,
-  scanSegment,
-} from './frame.ts'
 import { systemFiles, type JournalFiles } from './files.ts'
+import { decodeFrame, encodeFrame, frameBytesMax, headerBytes } from './frame.ts'
+import {
+  damaged,
+  readSegment,
+  recoverSegments,
+  removeSegment,
+  segmentPath,
+  type Segment,
+} from './segment.ts'
 
 export interface JournalOptions {
   readonly directory: string
   readonly segmentBytes: number
   /** All segments together; the journal is full when none can be added. */
   readonly bytesMax: number
+  readonly clock: Clock
   readonly files?: JournalFiles | undefined
-  /** Called once, when a write or a sync failed and nothing can be promised any more. */
+  /** Called once, when nothing can be promised any more: a write or a sync failed, or what was durable cannot be read back. */
   readonly onFatal: (error: Error) => void
 }
 
 export interface Journal {
+  /** The sequence of the oldest event that is left; the next one's when there is none. */
+  readonly firstSequence: bigint
   /** The sequence of the next event. */
   readonly nextSequence: bigint
   /** Events up to here are durable. */
   readonly durableSequence: bigint
-  /** Takes bytes for a later `append`; false when the journal is full. */
-  reserve(bytes: number): boolean
+  readonly bytes: number
+  /** Whether so many bytes are free that nobody has reserved. */
+  hasRoom(bytes: number): boolean
+  /** Takes bytes for later appends. Throws `billing.journal_full`, `billing.journal_failed`, or `capacity.overloaded` while the disk is stuck. */
+  reserve(bytes: number): void
   release(bytes: number): void
   /** `encode` gets the event's sequence. Throws `billing.journal_failed`. */
   append(encode: (sequence: bigint) => string): Promise<void>
-  /** Durable events after a sequence, at most `max`, as lines. */
-  read(
-    after: bigint,
-    max: number,
-  ): Promise<{ readonly lines: readonly string[]; readonly through: bigint }>
+  /** Durable events after a sequence, as lines: at most `max`, or one whole frame. Throws `billing.journal_failed`. */
+  read(after: bigint, max: number): Promise<Batch>
   /** Deletes the segments whose events all lie at or before a sequence. */
   forget(through: bigint): void
-  readonly bytes: number
-  readonly isFailed: boolean
   close(): Promise<void>
 }
 
-interface Segment {
-  readonly path: string
-  readonly fd: number
-  /** Where the next frame goes. */
-  end: number
-  /** `undefined` until its first frame. */
-  firstSequence: bigint | undefined
-  lastSequence: bigint
+export interface Batch {
+  readonly lines: readonly string[]
+  /** The sequence of the last line. */
+  readonly through: bigint
 }
 
 interface Waiting {
@@ -66,40 +64,35 @@ interface Waiting {
   readonly reject: (error: Fault) => void
 }
 
-/** Holds at least one whole frame. */
-const readBytesMax = 4 * frameBytesMax
-const namePattern = /^(\d{10})\.journal$/
+/** Holds several whole frames. */
+const readBytesMax = 4 * (frameBytesMax + headerBytes)
+/** A sync under way for longer than this stops admissions. */
+const stallMs = 1_000
 
-/**
- * Opens the journal, hands every event line found to `onLine` in order, and drops a torn end. Throws `billing.journal_failed` for damage to
- * anything that was promised: such a journal needs a person.
- */
+/** Opens the journal, and hands every line found to `onLine` in order. */
 export async function openJournal(
   options: JournalOptions,
-  onLine: (line: string, sequence: bigint) => void,
+  onLine: (line: string) => void,
 ): Promise<Journal> {
-  const { directory, segmentBytes, bytesMax, onFatal } = options
+  const { directory, segmentBytes, bytesMax, clock, onFatal } = options
   const files = options.files ?? systemFiles
-  assert(
-    segmentBytes >= 2 * frameBytesMax || segmentBytes * 2 >= bytesMax || segmentBytes >= 65_536,
-    'a segment holds at least one frame',
-  )
   const batchBytesMax = Math.min(frameBytesMax, Math.floor(segmentBytes / 4))
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
 
-  const found = await recover(directory, onLine)
-  const segments: Segment[] = found.segments
-  const spares: Segment[] = found.spares
+  const found = recoverSegments(directory, files, onLine)
+  const { segments, spares } = found
   let previousHash = found.lastHash
   let nextSequence = found.nextSequence
   let durableSequence = nextSequence - 1n
   let nextNumber = found.nextNumber
   let reservedBytes = 0
   let queue: Waiting[] = []
-  let queuedBytes = 0
+  /** In the queue, and in the batch that is being written. */
+  let pendingBytes = 0
   let writing: Promise<void> | undefined
-  let isWriting = false
+  let writingSinceMs: number | undefined
   let allocating: Promise<void> | undefined
+  let allocationError: string | undefined
   let failure: Fault | undefined
   /** Where the last `read` ended, so that the next one need not search. */
   let cursor: { segment: Segment | undefined; offset: number; sequence: bigint } = {
@@ -108,104 +101,144 @@ export async function openJournal(
     sequence: -1n,
   }
 
-  const bytes = (): number => (segments.length + spares.length) * segmentBytes
+  const bytes = (): number => sizeOf(segments) + sizeOf(spares)
   const current = (): Segment => {
     const segment = segments.at(-1)
     assert(segment, 'an open journal has a segment')
     return segment
   }
-  /** What is on disk and free, less the ends of segments that no frame may fit into. */
+  /** What is on disk, free and promised to nobody; less the end of each segment, into which the next frame may not fit. */
   const freeBytes = (): number =>
-    segmentBytes -
+    current().bytes -
     current().end +
-    spares.length * (segmentBytes - batchBytesMax) -
+    sizeOf(spares) -
+    (spares.length + 1) * batchBytesMax -
     reservedBytes -
-    queuedBytes -
-    batchBytesMax
+    pendingBytes
 
   const allocate = (): void => {
     if (allocating || bytes() + segmentBytes > bytesMax) return
-    const path = join(directory, `${String(nextNumber).padStart(10, '0')}.journal`)
+    const path = segmentPath(directory, nextNumber)
     nextNumber += 1
     allocating = files
       .create(path, segmentBytes)
       .then((fd) => {
-        spares.push({ path, fd, end: 0, firstSequence: undefined, lastSequence: 0n })
+        allocationError = undefined
+        spares.push({
+          path,
+          fd,
+          bytes: segmentBytes,
+          end: 0,
+          firstSequence: undefined,
+          lastSequence: 0n,
+        })
       })
-      // A full disk: the next reservation tries again, and is refused until it works.
-      .catch(() => {})
+      // A full disk, mostly: the next reservation tries again, and is refused until it works.
+      .catch((error: unknown) => {
+        allocationError = error instanceof Error ? error.message : 'unknown'
+      })
       .finally(() => {
         allocating = undefined
       })
   }
 
-  const fail = (error: Error): void => {
-    failure = new Fault({
-      code: 'billing.journal_failed',
-      public: 'The gateway cannot record usage, so it takes no requests. Another gateway may.',
-      internal: `the journal's disk failed: ${error.message}`,
-      cause: error,
-    })
+  const fail = (error: Error): Fault => {
+    if (failure) return failure
+    failure =
+      error instanceof Fault
+        ? error
+        : new Fault({
+            code: 'billing.journal_failed',
+            public:
+              'The gateway cannot record usage, so it takes no requests. Another gateway may.',
+            internal: `the journal's disk failed: ${error.message}`,
+            cause: error,
+          })
     for (const waiting of queue) waiting.reject(failure)
     queue = []
-    queuedBytes = 0
     onFatal(error)
+    return failure
   }
 
   const takeBatch = (): Waiting[] => {
     let size = 0
     let count = 0
     for (const waiting of queue) {
-      if (count > 0 && size + waiting.bytes > batchBytesMax) break
+      if (count > 0 && size + waiting.bytes > batchBytesMax - headerBytes) break
       size += waiting.bytes
       count += 1
     }
-    const batch = queue.slice(0, count)
-    queue = queue.slice(count)
-    queuedBytes -= size
-    return batch
+    return queue.splice(0, count)
   }
 
   const writeBatches = async (): Promise<void> => {
-    isWriting = true
     while (queue.length > 0 && !failure) {
+      writingSinceMs = clock.monotonicMs()
       const batch = takeBatch()
       const first = durableSequence + 1n
-      const { frame, hash } = encodeFrame(
-        batch.map((waiting) => waiting.line),
-        first,
-        previousHash,
-      )
+      const lines = batch.map((waiting) => waiting.line)
+      const { frame, hash } = encodeFrame(lines, first, previousHash)
       try {
         const segment = await roomFor(frame.length)
         await files.write(segment.fd, frame, segment.end)
-        await files.datasync(segment.fd)
         segment.end += frame.length
         segment.firstSequence ??= first
         durableSequence += BigInt(batch.length)
         segment.lastSequence = durableSequence
         previousHash = hash
+        for (const waiting of batch) pendingBytes -= waiting.bytes
         for (const waiting of batch) waiting.resolve()
       } catch (error) {
-        fail(error instanceof Error ? error : new Error('the disk failed'))
-        assert(failure, 'a failed journal says so')
-        for (const waiting of batch) waiting.reject(failure)
+        const fault = fail(error instanceof Error ? error : new Error('the disk failed'))
+        for (const waiting of batch) waiting.reject(fault)
       }
     }
     // In the same turn as the last look at the queue, so that no event is left waiting.
-    isWriting = false
+    writingSinceMs = undefined
   }
 
   const roomFor = async (frameBytes: number): Promise<Segment> => {
-    if (current().end + frameBytes <= segmentBytes) return current()
+    if (current().end + frameBytes <= current().bytes) return current()
     if (spares.length === 0) {
       allocate()
       await allocating
     }
     const spare = spares.shift()
-    if (!spare) throw new Error('no space for a record that was admitted')
+    if (!spare || spare.bytes < frameBytes)
+      throw new Error(`no room for a record that was admitted: ${allocationError ?? 'bytesMax'}`)
     segments.push(spare)
     return spare
+  }
+
+  /** The whole frames of one segment that follow the cursor. */
+  const readFrames = async (
+    segment: Segment,
+    after: bigint,
+    max: number,
+  ): Promise<{ lines: string[]; through: bigint }> => {
+    const lines: string[] = []
+    let through = after
+    let offset = cursor.segment === segment ? cursor.offset : 0
+    while (offset < segment.end && lines.length < max) {
+      const bytes = await readSegment(segment, offset, readBytesMax)
+      const before = offset
+      for (let start = 0; start < bytes.length && lines.length < max;) {
+        const frame = decodeFrame(bytes, start)
+        if (!frame) break
+        start += frame.bytes
+        offset += frame.bytes
+        const events = frame.payload.toString('utf8').split('\n')
+        const last = frame.firstSequence + BigInt(events.length - 1)
+        if (last <= through) continue
+        const known = through < frame.firstSequence ? 0 : Number(through - frame.firstSequence) + 1
+        // One by one: a frame holds more events than a call takes arguments.
+        for (const event of events.slice(known)) lines.push(event)
+        through = last
+      }
+      if (offset === before) throw fail(damaged(segment.path, offset))
+    }
+    cursor = { segment, offset, sequence: through }
+    return { lines, through }
   }
 
   if (segments.length === 0) {
@@ -214,12 +247,15 @@ export async function openJournal(
       await allocating
     }
     const first = spares.shift()
-    if (!first) throw full()
+    if (!first) throw full(allocationError)
     segments.push(first)
   }
   if (spares.length === 0) allocate()
 
   return {
+    get firstSequence() {
+      return segments[0]?.firstSequence ?? durableSequence + 1n
+    },
     get nextSequence() {
       return nextSequence
     },
@@ -229,64 +265,52 @@ export async function openJournal(
     get bytes() {
       return bytes()
     },
-    get isFailed() {
-      return failure !== undefined
-    },
+    hasRoom: (wanted) => freeBytes() >= wanted,
     reserve(wanted) {
-      if (freeBytes() < segmentBytes / 2) allocate()
-      if (failure || freeBytes() < wanted) return false
+      if (failure) throw failure
+      if (writingSinceMs !== undefined && clock.monotonicMs() - writingSinceMs > stallMs)
+        throw stalled()
+      // A whole segment ahead: making one takes longer than a burst takes to fill half of one.
+      if (freeBytes() < segmentBytes) allocate()
+      if (freeBytes() < wanted) throw full(allocationError)
       reservedBytes += wanted
-      return true
     },
     release(given) {
       reservedBytes -= given
+      assert(reservedBytes >= 0, 'what is released was reserved')
     },
     append(encode) {
       if (failure) return Promise.reject(failure)
       const line = encode(nextSequence)
-      nextSequence += 1n
       const size = Buffer.byteLength(line) + 1
       assert(size + headerBytes <= batchBytesMax, 'an event fits into a batch')
+      nextSequence += 1n
+      pendingBytes += size
       return new Promise((resolve, reject) => {
         queue.push({ line, bytes: size, resolve, reject })
-        queuedBytes += size
-        if (!isWriting) writing = writeBatches()
+        if (writingSinceMs === undefined) writing = writeBatches()
       })
     },
     async read(after, max) {
+      if (failure) throw failure
+      if (cursor.sequence !== after) cursor = { segment: undefined, offset: 0, sequence: after }
       const lines: string[] = []
       let through = after
-      if (cursor.sequence !== after) cursor = { segment: undefined, offset: 0, sequence: after }
       for (const segment of segments) {
         if (lines.length >= max || segment.firstSequence === undefined) break
         if (segment.lastSequence <= after) continue
-        let offset = cursor.segment === segment ? cursor.offset : 0
-        const bytes = await readBytes(segment, offset)
-        for (let start = 0; lines.length < max;) {
-          const frame = decodeFrame(bytes, start)
-          if (!frame) break
-          start += frame.bytes
-          offset += frame.bytes
-          const events = frame.payload.toString('utf8').split('\n')
-          const last = frame.firstSequence + BigInt(events.length - 1)
-          if (last <= through) continue
-          // Whole frames are given, so a batch may hold a few more than asked for.
-          const known =
-            through < frame.firstSequence ? 0 : Number(through - frame.firstSequence) + 1
-          lines.push(...events.slice(known))
-          through = last
-        }
-        cursor = { segment, offset, sequence: through }
+        const part = await readFrames(segment, through, max - lines.length)
+        for (const line of part.lines) lines.push(line)
+        through = part.through
       }
       return { lines, through }
     },
     forget(through) {
-      while (segments.length > 1) {
-        const oldest = segments[0]
-        if (!oldest || oldest.lastSequence > through) return
+      for (;;) {
+        const [oldest, next] = segments
+        if (!oldest || !next || oldest.lastSequence > through) return
         segments.shift()
-        fs.closeSync(oldest.fd)
-        fs.rmSync(oldest.path)
+        removeSegment(oldest)
       }
     },
     async close() {
@@ -297,92 +321,24 @@ export async function openJournal(
   }
 }
 
-/** Only what is durable: a frame under way, or zeros, lie beyond `end`. */
-async function readBytes(segment: Segment, offset: number): Promise<Buffer> {
-  const bytes = Buffer.alloc(Math.min(segment.end - offset, readBytesMax))
-  await new Promise<void>((resolve, reject) => {
-    fs.read(segment.fd, bytes, 0, bytes.length, offset, (error) =>
-      error ? reject(error) : resolve(),
-    )
-  })
-  return bytes
+function sizeOf(segments: readonly Segment[]): number {
+  return segments.reduce((sum, segment) => sum + segment.bytes, 0)
 }
 
-async function recover(
-  directory: string,
-  onLine: (line: string, sequence: bigint) => void,
-): Promise<{
-  segments: Segment[]
-  spares: Segment[]
-  lastHash: Buffer
-  nextSequence: bigint
-  nextNumber: number
-}> {
-  const names = fs
-    .readdirSync(directory)
-    .filter((name) => namePattern.test(name))
-    .toSorted()
-  const segments: Segment[] = []
-  const spares: Segment[] = []
-  let lastHash: Buffer | undefined
-  let nextSequence = 1n
-  let torn = false
-  for (const name of names) {
-    const path = join(directory, name)
-    const bytes = fs.readFileSync(path)
-    const scan = scanSegment(bytes, lastHash)
-    const isGap =
-      scan.frames[0] !== undefined &&
-      segments.length > 0 &&
-      scan.frames[0].firstSequence !== nextSequence
-    // Frames after a torn end would have been promised after it.
-    if (scan.state === 'damaged' || isGap || (torn && scan.frames.length > 0))
-      throw damaged(path, scan.end)
-    for (const frame of scan.frames) {
-      let sequence = frame.firstSequence
-      for (const line of frame.payload.toString('utf8').split('\n')) {
-        onLine(line, sequence)
-        sequence += 1n
-      }
-      nextSequence = sequence
-      lastHash = frame.hash
-    }
-    const fd = fs.openSync(path, 'r+')
-    if (scan.state === 'torn') {
-      torn = true
-      fs.writeSync(fd, Buffer.alloc(bytes.length - scan.end), 0, undefined, scan.end)
-      fs.fdatasyncSync(fd)
-    }
-    const segment = {
-      path,
-      fd,
-      end: scan.end,
-      firstSequence: scan.frames[0]?.firstSequence,
-      lastSequence: nextSequence - 1n,
-    }
-    // An empty file was made ahead of need; but the one with the torn beginning is where writing went on.
-    if (scan.frames.length === 0 && scan.state === 'clean') spares.push(segment)
-    else segments.push(segment)
-  }
-  const nextNumber = Number(namePattern.exec(names.at(-1) ?? '')?.[1] ?? 0) + 1
-  return {
-    segments,
-    spares,
-    lastHash: Buffer.from(lastHash ?? genesisHash),
-    nextSequence,
-    nextNumber,
-  }
-}
-
-function damaged(path: string, offset: number): Fault {
-  const text = `The journal ${path} is damaged at byte ${offset}, where a durable record stood. See docs/failure-modes.md, billing.journal_failed.`
-  return new Fault({ code: 'billing.journal_failed', public: text })
-}
-
-export function full(): Fault {
+function full(allocationError: string | undefined): Fault {
   return new Fault({
     code: 'billing.journal_full',
     public: 'The gateway has no space to record usage, so it takes no requests. Try again shortly.',
+    internal: `no segment can be added to the journal: ${allocationError ?? 'journal.bytesMax is reached'}`,
     retryAfterMs: 5_000,
+  })
+}
+
+function stalled(): Fault {
+  return new Fault({
+    code: 'capacity.overloaded',
+    public: 'The gateway is slow to record usage at the moment. Try again shortly.',
+    internal: `the journal's disk has not answered for ${stallMs} ms`,
+    retryAfterMs: 2_000,
   })
 }

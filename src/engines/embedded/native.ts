@@ -98,7 +98,7 @@ export interface OpenModel {
   /** Throws when the grammar does not parse. */
   newGrammarState(grammar: string): NativeGrammarState
   createContext(options: ContextOptions): Promise<NativeContext>
-  createEmbeddingContext(windowTokens: number, threads: number): Promise<LlamaEmbeddingContext>
+  createEmbeddingContext(windowTokens: number): Promise<LlamaEmbeddingContext>
 }
 
 export interface ContextOptions {
@@ -106,7 +106,6 @@ export interface ContextOptions {
   /** For each sequence. */
   readonly windowTokens: number
   readonly batchTokens: number
-  readonly threads: number
 }
 
 /** Loads the weights. Uses a GPU when a build for it is installed; never compiles anything. */
@@ -135,7 +134,7 @@ export async function openModel(options: OpenOptions): Promise<OpenModel> {
         native,
         new bindings.AddonGrammar(grammar, { addonExports: bindings, rootRuleName: 'root' }),
       ),
-    async createContext({ sequences, windowTokens, batchTokens, threads }) {
+    async createContext({ sequences, windowTokens, batchTokens }) {
       const context = await model.createContext({
         sequences,
         contextSize: windowTokens,
@@ -146,7 +145,7 @@ export async function openModel(options: OpenOptions): Promise<OpenModel> {
       })
       return internalOf<NativeContext>(context, '_ctx', 'decodeBatch')
     },
-    createEmbeddingContext: (windowTokens, threads) =>
+    createEmbeddingContext: (windowTokens) =>
       model.createEmbeddingContext({
         contextSize: windowTokens,
         // Models that look both ways need the whole input in one batch.

@@ -86,7 +86,7 @@ interface Shields {
 
 function createShields(all: readonly string[]): Shields {
   // Longest first: a marker may begin with another one.
-  const markers = [...new Set(all)].sort((a, b) => b.length - a.length).slice(0, sentinelsMax)
+  const markers = [...new Set(all)].toSorted((a, b) => b.length - a.length).slice(0, sentinelsMax)
   if (markers.length === 0) {
     return { apply: (text) => text, split: (text) => [{ text, isMarker: false }] }
   }
@@ -138,8 +138,6 @@ export function partialBytes(entry: string): Buffer | undefined {
 /** GPT-2 writes printable bytes as themselves and the others as the characters from U+0100 on, in order. */
 const byteAlphabet: ReadonlyMap<string, number> = new Map(
   (() => {
-    const isPrintable = (byte: number): boolean =>
-      (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae
     let shifted = 0x100
     return Array.from({ length: 256 }, (_, byte): [string, number] => [
       String.fromCodePoint(isPrintable(byte) ? byte : shifted++),
@@ -147,6 +145,10 @@ const byteAlphabet: ReadonlyMap<string, number> = new Map(
     ])
   })(),
 )
+
+function isPrintable(byte: number): boolean {
+  return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae
+}
 
 function joined(parts: readonly Uint32Array[]): Uint32Array {
   if (parts.length === 1 && parts[0]) return parts[0]

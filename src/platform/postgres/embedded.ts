@@ -1,10 +1,10 @@
 /**
- * A real PostgreSQL server as a child process, on a Unix socket in a folder that only its user may enter. The npm package holds the
+ * A real PostgreSQL server as a child process, on a Unix socket where only the user who started it may log in. The npm package holds the
  * binaries; they are copied into the data folder once, because the package's own folder may be out of reach or read-only, and because
  * npm leaves out symbolic links, which are made there.
  *
  * PostgreSQL refuses to run as root. Started by root, it runs as `postgres` or `nobody`; where that user cannot reach the data folder
- * (below /root, or a folder made by mktemp), it is given the right to pass through directories, and no other.
+ * (below /root, or a folder made by mktemp), it is given the right to pass through directories.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -19,17 +19,20 @@ import {
   closeSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { Fault } from '../fault.ts'
+import { commandOf } from '../process-command.ts'
 
 export interface EmbeddedPostgres {
   /** For migrations: owns every table. */
@@ -45,32 +48,49 @@ export interface EmbeddedPostgres {
 
 const databaseName = 'colonnade'
 const ownerName = 'colonnade_owner'
-const appName = 'colonnade_app'
+export const appName = 'colonnade_app'
 /** Linux allows 107 bytes; PostgreSQL appends `/.s.PGSQL.5432.lock`. */
 const socketDirectoryBytesMax = 85
-const startTimeoutMs = 60_000
+/** Long, because recovery after a crash reads the log again; a server that ends is noticed at once. */
+const startTimeoutMs = 300_000
 const stopTimeoutMs = 20_000
+/** Roles need a few seconds to notice that their supervisor died, and to write what they know. */
+const guardGraceSeconds = 15
+const logBytesMax = 16 * 1024 * 1024
 
 /** Starts the server on this folder, making the database on the first start. A server that a killed parent left is ended first. */
-export async function startEmbeddedPostgres(directory: string): Promise<EmbeddedPostgres> {
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+export async function startEmbeddedPostgres(given: string): Promise<EmbeddedPostgres> {
+  mkdirSync(given, { recursive: true, mode: 0o700 })
+  const directory = realpathSync(given)
   const user = serverUser()
   if (user) chownSync(directory, user.uid, user.gid)
-  const bin = join(installBinaries(directory, user), 'bin')
+  const program = installBinaries(directory, user)
   const run = runner(directory, user)
   const cluster = join(directory, 'cluster')
-  if (!existsSync(join(cluster, 'PG_VERSION'))) initialise(bin, cluster, run)
+  if (!existsSync(join(cluster, 'PG_VERSION'))) initialise(join(program, 'bin'), cluster, run)
+  checkVersion(cluster, program)
+  writeAccessRules(cluster, user)
   const socketDirectory = ensureSocketDirectory(directory, user)
-  await endOrphan(cluster)
+  await endOrphan(cluster, socketDirectory)
 
-  const log = openSync(join(directory, 'log'), 'a', 0o600)
-  const child = run.start(join(bin, 'postgres'), ['-D', cluster, ...settings(socketDirectory)], log)
+  const logPath = join(directory, 'log')
+  const log = openLog(logPath)
+  const args = ['-D', cluster, ...settings(socketDirectory)]
+  const child = run.start(join(program, 'bin', 'postgres'), args, log)
   closeSync(log)
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const url = (name: string, database: string): string =>
     `postgresql://${name}@localhost/${database}?host=${encodeURIComponent(socketDirectory)}`
-  await waitUntilReady(url(ownerName, 'postgres'), child, join(directory, 'log'))
-  await prepare(url(ownerName, 'postgres'))
+  try {
+    await waitUntilReady(url(ownerName, 'postgres'), child, logPath)
+    await prepare(url(ownerName, 'postgres'))
+  } catch (error) {
+    await stop(child, exited)
+    throw error
+  }
+  removeOldPrograms(directory, program)
+  const guard = startGuard(child.pid ?? 0, cluster)
+  void exited.then(() => guard.kill())
   return {
     ownerUrl: url(ownerName, databaseName),
     appUrl: url(appName, databaseName),
@@ -126,26 +146,21 @@ interface Runner {
 }
 
 function runner(directory: string, user: ServerUser | undefined): Runner {
-  const identity = user && canReach(directory, user) ? user : undefined
+  const blocking = user && findBlockingFolder(directory, user)
+  const prefix = user && blocking !== undefined ? passingPrefix(user, blocking) : []
   const wrap = (command: string, args: readonly string[]): [string, string[]] => {
-    if (!user || identity) return [command, [...args]]
-    const ids = [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
-    // Without the secure bit, access(2) ignores the right, and initdb looks for its programs with access(2).
-    const rights = [
-      '--securebits=+no_setuid_fixup',
-      '--inh-caps=+dac_read_search',
-      '--ambient-caps=+dac_read_search',
-    ]
-    return ['setpriv', [...ids, ...rights, '--', command, ...args]]
+    const [first = command, ...rest] = [...prefix, command, ...args]
+    return [first, rest]
   }
+  const identity = prefix.length === 0 ? user : undefined
   const options = { cwd: directory, env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' }, ...identity }
   return {
     run(command, args) {
       const result = spawnSync(...wrap(command, args), { ...options, encoding: 'utf8' })
       if (result.status === 0) return
-      throw unreachable(
-        directory,
-        `${basename(command)}: ${result.error?.message ?? result.stderr}`,
+      const detail = (result.error?.message ?? result.stderr).trim()
+      throw refuse(
+        `PostgreSQL could not be prepared in ${directory}: ${basename(command)}: ${detail}`,
       )
     },
     // A group of its own: Ctrl-C in the terminal must not end the database before the roles that use it.
@@ -154,14 +169,39 @@ function runner(directory: string, user: ServerUser | undefined): Runner {
   }
 }
 
-/** Whether every folder on the way lets the user pass. */
-function canReach(directory: string, user: ServerUser): boolean {
+/** The folder on the way that does not let the user pass. */
+function findBlockingFolder(directory: string, user: ServerUser): string | undefined {
   for (let path = directory; ; path = dirname(path)) {
     const { mode, uid, gid } = statSync(path)
     const bit = uid === user.uid ? 0o100 : gid === user.gid ? 0o010 : 0o001
-    if ((mode & bit) === 0) return false
-    if (path === dirname(path)) return true
+    if ((mode & bit) === 0) return path
+    if (path === dirname(path)) return undefined
   }
+}
+
+/**
+ * Runs a command as the user, with the right to pass through folders. Containers often withhold the narrow right and grant the wide one.
+ * Throws when neither can be given.
+ */
+function passingPrefix(user: ServerUser, blocking: string): readonly string[] {
+  for (const right of ['dac_read_search', 'dac_override']) {
+    const prefix = [
+      'setpriv',
+      `--reuid=${user.uid}`,
+      `--regid=${user.gid}`,
+      '--clear-groups',
+      // Without the secure bit, access(2) ignores the right, and initdb looks for its programs with access(2).
+      '--securebits=+no_setuid_fixup',
+      `--inh-caps=+${right}`,
+      `--ambient-caps=+${right}`,
+      '--',
+    ]
+    const [setpriv = '', ...args] = [...prefix, 'test', '-x', blocking]
+    if (spawnSync(setpriv, args, { stdio: 'ignore' }).status === 0) return prefix
+  }
+  throw refuse(
+    `PostgreSQL does not run as root, and the user that it runs as instead cannot pass through ${blocking}. Choose a folder elsewhere with --data, or run: chmod o+x ${blocking}. Starting as a normal user, or with DATABASE_URL, works as well.`,
+  )
 }
 
 /** Copies the package's binaries beside the data, with the links that npm left out. Half a copy is never used. */
@@ -227,7 +267,7 @@ function initialise(bin: string, cluster: string, run: Runner): void {
     partial,
     '-U',
     ownerName,
-    '--auth=trust',
+    '--auth=peer',
     '--encoding=UTF8',
     '--locale=C',
     '--locale-provider=builtin',
@@ -237,7 +277,46 @@ function initialise(bin: string, cluster: string, run: Runner): void {
   renameSync(partial, cluster)
 }
 
-/** Only the server's user may enter it, so whoever can open the socket may log in. */
+/** A cluster is bound to the major version that made it. */
+function checkVersion(cluster: string, program: string): void {
+  const made = readFileSync(join(cluster, 'PG_VERSION'), 'utf8').trim()
+  const found = basename(program)
+    .replace(/^program-/, '')
+    .split('.')[0]
+  if (made === found) return
+  throw refuse(
+    `${cluster} was made by PostgreSQL ${made}, and this version of Colonnade brings ${found}. Start the version that made it, or move the data with pg_dump.`,
+  )
+}
+
+/** The kernel tells the server who is at the other end of the socket: whoever started us, and nobody else, may log in. */
+function writeAccessRules(cluster: string, user: ServerUser | undefined): void {
+  const name = userInfo().username
+  const rules = {
+    'pg_hba.conf': 'local all all peer map=colonnade\n',
+    'pg_ident.conf': [ownerName, appName].map((role) => `colonnade "${name}" ${role}\n`).join(''),
+  }
+  for (const [file, text] of Object.entries(rules)) {
+    const path = join(cluster, file)
+    writeFileSync(path, text, { mode: 0o600 })
+    if (user) chownSync(path, user.uid, user.gid)
+  }
+}
+
+/** Of the last runs, as much as a person may read. */
+function openLog(path: string): number {
+  if (existsSync(path) && statSync(path).size > logBytesMax) renameSync(path, `${path}.old`)
+  return openSync(path, 'a', 0o600)
+}
+
+function removeOldPrograms(directory: string, program: string): void {
+  for (const name of readdirSync(directory)) {
+    if (!name.startsWith('program-') || name === basename(program)) continue
+    rmSync(join(directory, name), { recursive: true, force: true })
+  }
+}
+
+/** Short enough for a socket, and closed to everybody but the server's user. */
 function ensureSocketDirectory(directory: string, user: ServerUser | undefined): string {
   const near = join(directory, 'socket')
   const hash = createHash('sha256').update(directory).digest('hex').slice(0, 12)
@@ -252,29 +331,43 @@ function ensureSocketDirectory(directory: string, user: ServerUser | undefined):
   return path
 }
 
-/** A server whose parent was killed goes on alone, holding the cluster. It is ended in order, so nothing is lost. */
-async function endOrphan(cluster: string): Promise<void> {
+/**
+ * Ends the server when this process was killed: the guard's input closes with its parent, it waits for roles to end first, and then
+ * acts if that very server still has the cluster.
+ */
+function startGuard(pid: number, cluster: string): ChildProcess {
+  const script = `read -r _; sleep ${guardGraceSeconds}; [ "$(head -n 1 "$2/postmaster.pid")" = "$1" ] && kill -INT "$1"`
+  const guard = spawn('/bin/sh', ['-c', script, 'guard', String(pid), cluster], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  // It is a last resort, and the server does its work without it.
+  guard.on('error', () => {})
+  guard.unref()
+  return guard
+}
+
+/** A server whose parent was killed goes on alone for a while, holding the cluster. It is ended in order, so nothing is lost. */
+async function endOrphan(cluster: string, socketDirectory: string): Promise<void> {
   const pidFile = join(cluster, 'postmaster.pid')
   if (!existsSync(pidFile)) return
   const pid = Number(readFileSync(pidFile, 'utf8').split('\n')[0])
-  if (!isPostgresOf(pid, cluster)) return
+  const command = commandOf(pid)
+  if (command === undefined) return
+  if (!command.includes(cluster)) {
+    // After a restart of the machine, the number may be another program's, and PostgreSQL would be afraid of it.
+    rmSync(pidFile, { force: true })
+    rmSync(join(socketDirectory, '.s.PGSQL.5432.lock'), { force: true })
+    return
+  }
   process.kill(pid, 'SIGINT')
   const deadline = performance.now() + stopTimeoutMs
-  while (isPostgresOf(pid, cluster)) {
+  while (commandOf(pid)?.includes(cluster)) {
     if (performance.now() > deadline)
       throw refuse(
         `Another PostgreSQL (process ${pid}) holds ${cluster} and does not end. End it, then start again.`,
       )
     await sleep(50)
-  }
-}
-
-function isPostgresOf(pid: number, cluster: string): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(cluster)
-  } catch {
-    // No such process, or no /proc: then the pid file alone is believed, and PostgreSQL itself refuses a second server.
-    return false
   }
 }
 
@@ -331,12 +424,6 @@ async function stop(child: ChildProcess, exited: Promise<void>): Promise<void> {
   const late = sleep(stopTimeoutMs, 'late', { ref: false })
   if ((await Promise.race([exited, late])) === 'late') child.kill('SIGQUIT')
   await exited
-}
-
-function unreachable(directory: string, detail: string): Fault {
-  return refuse(
-    `PostgreSQL could not be prepared in ${directory}: ${detail.trim()} Choose a folder that its user can reach with --data, start as a normal user, or give DATABASE_URL.`,
-  )
 }
 
 function refuse(text: string, cause?: unknown): Fault {

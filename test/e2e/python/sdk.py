@@ -22,7 +22,7 @@ WEATHER = {
         "parameters": {
             "type": "object",
             "properties": {
-                "city": {"type": "string"},
+                "city": {"type": "string", "enum": ["Paris", "Rome"]},
                 "unit": {"type": "string", "enum": ["c", "f"]},
             },
             "required": ["city", "unit"],

@@ -24,8 +24,9 @@ export const listPlatformAuditOperation = defineOperation<
   query: auditQuery,
   result,
   async handle({ query: { after, limit } }, { tx }) {
-    const rows = await listEntries(tx, { after: BigInt(after), limit: limit + 1 })
+    // First the head, then the entries: what is added in between lies beyond the head, and never makes a whole log look cut short.
     const head = await readHead(tx)
+    const rows = await listEntries(tx, { after: BigInt(after), limit: limit + 1 })
     return {
       data: rows.slice(0, limit).map(viewEntry),
       hasMore: rows.length > limit,

@@ -6,10 +6,6 @@ import { defineOperation } from '../../operation.ts'
 const body = z.strictObject({
   name: z.string().trim().min(1).max(200),
   priceListId: z.string().max(63).default('standard'),
-  currency: z
-    .string()
-    .regex(/^[A-Z]{3}$/)
-    .optional(),
 })
 
 export const createTenantOperation = defineOperation<
@@ -24,7 +20,11 @@ export const createTenantOperation = defineOperation<
   path: '/tenants',
   permission: 'tenants:write',
   summary: 'Create a tenant',
-  audit: (input, tenant) => ({ resource: tenant.id, details: { ...input.body } }),
+  audit: (input, tenant) => ({
+    resource: tenant.id,
+    tenantId: tenant.id,
+    details: { ...input.body },
+  }),
   body,
   result: tenantView,
   async handle({ body: tenant }, { tx }) {

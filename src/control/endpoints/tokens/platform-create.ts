@@ -2,12 +2,13 @@ import { z } from 'zod'
 import { createAccessToken, rightsOf } from '../../../identity/identity.ts'
 import type { ControlDeps } from '../../deps.ts'
 import { tokenView, viewToken } from '../../identity-view.ts'
+import { moment } from '../../key-parameters.ts'
 import { defineOperation } from '../../operation.ts'
 
 const body = z.strictObject({
   name: z.string().trim().min(1).max(200),
   role: z.string().max(50),
-  expiresAt: z.coerce.date().nullish(),
+  expiresAt: moment.nullish(),
 })
 const result = z.object({ token: tokenView, secret: z.string() })
 

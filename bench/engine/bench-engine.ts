@@ -1,0 +1,170 @@
+/**
+ * The embedded engine beside llama-server: the same file, the same threads, one core for the engine and another one for the client,
+ * rounds that alternate. Writes bench/results/engine.md and engine.json.
+ *
+ *   node bench/engine/bench-engine.ts --weights FILE [--rounds 5] [--tokens 128]
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { get } from 'node:http'
+import { createServer } from 'node:net'
+import { availableParallelism, cpus } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { llamaServer } from './llama-server.ts'
+import { runBurst } from './load.ts'
+import { toMarkdown, toRows, type Measurement } from './report.ts'
+
+const streamCounts = [1, 4, 8]
+const parallel = 8
+const windowTokens = 2_048
+const readyMsMax = 120_000
+const pollMs = 100
+
+interface Engine {
+  readonly name: string
+  readonly port: number
+  readonly process: ChildProcess
+}
+
+const { values } = parseArgs({
+  options: {
+    weights: { type: 'string' },
+    rounds: { type: 'string', default: '5' },
+    tokens: { type: 'string', default: '128' },
+  },
+})
+const weights = values.weights ?? process.env['COLONNADE_TEST_CHAT_MODEL']
+if (!weights) throw new Error('--weights FILE (or COLONNADE_TEST_CHAT_MODEL) is missing')
+const rounds = Number(values.rounds)
+const answerTokens = Number(values.tokens)
+const results = join(import.meta.dirname, '..', 'results')
+const mainPath = join(import.meta.dirname, '../../src/engines/embedded/main.ts')
+
+if (availableParallelism() < 2) throw new Error('this bench needs two cores')
+const program = llamaServer()
+const engines = [await startOurs(weights), await startTheirs(program, weights)]
+spawnSync('taskset', ['-apc', '1', String(process.pid)])
+try {
+  await measure(engines)
+} finally {
+  for (const engine of engines) engine.process.kill()
+}
+
+async function measure(all: readonly Engine[]): Promise<void> {
+  const measurements = all.flatMap((engine) =>
+    streamCounts.map((streams) => ({
+      engine: engine.name,
+      streams,
+      tokensPerSecond: [] as number[],
+      firstTokenMs: [] as number[],
+    })),
+  )
+  for (const engine of all) {
+    await runBurst({ port: engine.port, streams: parallel, answerTokens: 8, salt: 'warm-up' })
+  }
+  let promptTokens = 0
+  for (let round = 0; round < rounds; round += 1) {
+    for (const streams of streamCounts) {
+      for (const engine of round % 2 === 0 ? all : all.toReversed()) {
+        const salt = `${round}-${streams}`
+        const burst = await runBurst({ port: engine.port, streams, answerTokens, salt })
+        const into = measurements.find(
+          (each) => each.engine === engine.name && each.streams === streams,
+        )
+        into?.tokensPerSecond.push(burst.tokensPerSecond)
+        into?.firstTokenMs.push(...burst.firstTokenMs)
+        promptTokens = burst.promptTokens
+        const worst = Math.max(...burst.firstTokenMs).toFixed(0)
+        const speed = burst.tokensPerSecond.toFixed(1)
+        process.stderr.write(
+          `round ${round + 1}, ${streams} × ${engine.name}: ${speed} tokens/s, worst first token ${worst} ms\n`,
+        )
+      }
+    }
+  }
+  write(measurements, promptTokens)
+}
+
+function write(measurements: readonly Measurement[], promptTokens: number): void {
+  const rows = toRows(measurements, 'colonnade', 'llama-server')
+  const processor = cpus()[0]?.model ?? 'unknown processor'
+  const conditions =
+    `${rounds} alternating rounds, ${answerTokens} tokens each, prompts of ${promptTokens} tokens, one thread, ` +
+    `both engines on one core of a ${processor}, the client on another.`
+  const markdown = toMarkdown(rows, conditions)
+  mkdirSync(results, { recursive: true })
+  writeFileSync(join(results, 'engine.md'), markdown)
+  writeFileSync(
+    join(results, 'engine.json'),
+    `${JSON.stringify({ conditions, rows, measurements }, null, 2)}\n`,
+  )
+  process.stdout.write(markdown)
+}
+
+async function startOurs(path: string): Promise<Engine> {
+  return start('colonnade', (port) => [
+    process.execPath,
+    mainPath,
+    ...['--weights', path, '--model-id', 'bench', '--port', String(port), '--threads', '1'],
+    ...['--parallel', String(parallel), '--context', String(windowTokens)],
+  ])
+}
+
+async function startTheirs(file: string, path: string): Promise<Engine> {
+  return start('llama-server', (port) => [
+    file,
+    ...[
+      '-m',
+      path,
+      '--host',
+      '127.0.0.1',
+      '--port',
+      String(port),
+      '-t',
+      '1',
+      '-tb',
+      '1',
+      '--jinja',
+    ],
+    ...['-np', String(parallel), '-c', String(parallel * windowTokens)],
+  ])
+}
+
+async function start(
+  name: string,
+  commandOf: (port: number) => readonly string[],
+): Promise<Engine> {
+  const port = await freePort()
+  const child = spawn('taskset', ['-c', '0', ...commandOf(port)], { stdio: 'ignore' })
+  const deadlineMs = performance.now() + readyMsMax
+  while (!(await isHealthy(port))) {
+    if (child.exitCode !== null || performance.now() > deadlineMs) {
+      child.kill()
+      throw new Error(`${name} does not start`)
+    }
+    await pause(pollMs)
+  }
+  return { name, port, process: child }
+}
+
+function isHealthy(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    get({ host: '127.0.0.1', port, path: '/health', timeout: pollMs * 10 }, (response) => {
+      response.resume()
+      resolve(response.statusCode === 200)
+    }).on('error', () => resolve(false))
+  })
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+}

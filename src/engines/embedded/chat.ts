@@ -1,0 +1,306 @@
+/** One chat completion, from the request's body to the last byte of the answer. */
+import type { ServerResponse } from 'node:http'
+import { Fault, toFault } from '../../platform/fault.ts'
+import { randomBase62 } from '../../platform/ids.ts'
+import type { Clock } from '../../platform/clock.ts'
+import type { TokenLogprob } from '../engine.ts'
+import { createAnswerText, toWireLogprob } from './answer.ts'
+import { parseChatRequest, samplingOf, stopsOf, type WireChatRequest } from './chat-request.ts'
+import {
+  createChatWire,
+  doneEvent,
+  type ChatUsage,
+  type ChatWire,
+  type WholeChoice,
+  type WireDelta,
+  type WireFinishReason,
+} from './chat-wire.ts'
+import { planConversation, type ConversationModel, type ConversationPlan } from './conversation.ts'
+import { sendJson } from './http.ts'
+import type { EngineMetrics } from './metrics.ts'
+import { foldSeed, toSamplerConfig } from './sampling.ts'
+import type { Scheduler, SequenceResult } from './scheduler.ts'
+import { createToolReader, type ToolEvent } from './tool-reader.ts'
+
+export interface ChatModel extends ConversationModel {
+  readonly modelId: string
+  readonly windowTokens: number
+  readonly scheduler: Scheduler
+  readonly metrics: EngineMetrics
+  readonly clock: Clock
+  /** Any number; makes answers differ that ask for no seed. */
+  readonly randomSeed: () => number
+}
+
+export interface ChatCall {
+  readonly body: unknown
+  readonly response: ServerResponse
+  readonly signal: AbortSignal
+}
+
+/** Answers on `call.response`. Throws a fault when there is nothing to answer, or when the answer broke off. */
+export async function answerChat(model: ChatModel, call: ChatCall): Promise<void> {
+  const request = parseChatRequest(call.body)
+  refuseForeign(model, request)
+  const plan = planConversation(request, model)
+  refuseTooLong(plan.prompt.length, model.windowTokens)
+  const count = request.n ?? 1
+  model.scheduler.refuseWhenFull(count)
+  const wire = createChatWire(
+    `chatcmpl-${randomBase62(24)}`,
+    model.modelId,
+    Math.floor(model.clock.nowMs() / 1_000),
+  )
+  const answer = createAnswer(plan.prompt.length, count)
+  if (request.stream) await stream(model, call, { request, plan, wire, answer })
+  else await collect(model, call, { request, plan, wire, answer })
+}
+
+interface Work {
+  readonly request: WireChatRequest
+  readonly plan: ConversationPlan
+  readonly wire: ChatWire
+  readonly answer: Answer
+}
+
+/** What all choices of an answer count together. */
+interface Answer {
+  readonly count: number
+  readonly usage: () => ChatUsage
+  cachedTokens: number
+  completionTokens: number
+}
+
+function createAnswer(promptTokens: number, count: number): Answer {
+  const answer: Answer = {
+    count,
+    cachedTokens: 0,
+    completionTokens: 0,
+    usage: () => ({
+      promptTokens,
+      cachedTokens: answer.cachedTokens,
+      completionTokens: answer.completionTokens,
+    }),
+  }
+  return answer
+}
+
+/** What one choice says, in order. */
+interface ChoiceListener {
+  /** The prompt has been computed; the first token follows. */
+  readonly onPrompt: () => void
+  readonly onText: (text: string, logprobs: readonly TokenLogprob[] | undefined) => void
+  readonly onTool: (event: Exclude<ToolEvent, { type: 'text' }>, id: string) => void
+  readonly onFinish: (reason: WireFinishReason) => void
+}
+
+async function stream(model: ChatModel, call: ChatCall, work: Work): Promise<void> {
+  const { response, signal } = call
+  const { wire, answer, request } = work
+  const options = request.stream_options
+  const runningUsage = () => (options?.continuous_usage_stats ? answer.usage() : undefined)
+  const send = (choice: number, delta: WireDelta, logprobs?: readonly TokenLogprob[]): void => {
+    response.write(wire.chunk({ choice, delta, logprobs, usage: runningUsage() }))
+  }
+  await generateAll(model, work, signal, (choice) => ({
+    onPrompt() {
+      // Until here the request can still be refused, or be tried elsewhere.
+      if (!response.headersSent) {
+        response.writeHead(200, {
+          'content-type': 'text/event-stream; charset=utf-8',
+          'cache-control': 'no-cache',
+        })
+      }
+      send(choice, { role: 'assistant', content: '' })
+    },
+    onText: (content, logprobs) => send(choice, { content }, logprobs),
+    onTool(event, id) {
+      const { index } = event
+      send(choice, {
+        tool_calls: [
+          event.type === 'start'
+            ? { index, id, type: 'function', function: { name: event.name, arguments: '' } }
+            : { index, function: { arguments: event.arguments } },
+        ],
+      })
+    },
+    onFinish(finishReason) {
+      response.write(wire.chunk({ choice, delta: {}, finishReason, usage: runningUsage() }))
+    },
+  }))
+  if (signal.aborted) return
+  if (options?.include_usage) response.write(wire.usageChunk(answer.usage()))
+  response.end(doneEvent)
+}
+
+async function collect(model: ChatModel, call: ChatCall, work: Work): Promise<void> {
+  const choices = Array.from({ length: work.answer.count }, () => ({
+    content: '',
+    toolCalls: [] as { id: string; name: string; arguments: string }[],
+    logprobs: work.request.logprobs ? ([] as TokenLogprob[]) : undefined,
+    finishReason: 'stop' as WireFinishReason,
+  }))
+  await generateAll(model, work, call.signal, (index) => {
+    const choice = choices[index]
+    return {
+      onPrompt: () => {},
+      onText(text, logprobs) {
+        if (!choice) return
+        choice.content += text
+        if (logprobs) choice.logprobs?.push(...logprobs)
+      },
+      onTool(event, id) {
+        if (event.type === 'start') choice?.toolCalls.push({ id, name: event.name, arguments: '' })
+        const toolCall = choice?.toolCalls[event.index]
+        if (toolCall && event.type === 'arguments') toolCall.arguments += event.arguments
+      },
+      onFinish(reason) {
+        if (choice) choice.finishReason = reason
+      },
+    }
+  })
+  if (call.signal.aborted) return
+  const whole: readonly WholeChoice[] = choices
+  sendJson(call.response, 200, work.wire.whole(whole, work.answer.usage()))
+}
+
+/** Runs all choices at once. When one fails the others are pointless, and end. */
+async function generateAll(
+  model: ChatModel,
+  work: Work,
+  signal: AbortSignal,
+  listenerOf: (choice: number) => ChoiceListener,
+): Promise<void> {
+  const failure = new AbortController()
+  const both = AbortSignal.any([signal, failure.signal])
+  const seed = work.request.seed ?? model.randomSeed()
+  await Promise.all(
+    Array.from({ length: work.answer.count }, async (_, choice) => {
+      try {
+        await generateOne(model, work, { choice, seed, signal: both, listener: listenerOf(choice) })
+      } catch (error) {
+        failure.abort()
+        throw toFault(error)
+      }
+    }),
+  )
+}
+
+interface ChoiceTask {
+  readonly choice: number
+  readonly seed: number
+  readonly signal: AbortSignal
+  readonly listener: ChoiceListener
+}
+
+async function generateOne(model: ChatModel, work: Work, task: ChoiceTask): Promise<void> {
+  const { vocabulary, metrics, clock } = model
+  const { request, plan, answer } = work
+  const { listener } = task
+  const text = createAnswerText(vocabulary, stopsOf(request))
+  const speak = createSpeaker(plan, listener)
+  const queuedAtMs = clock.monotonicMs()
+  const result = await model.scheduler.generate({
+    prompt: plan.prompt,
+    salt: request.cache_salt ?? '',
+    sampling: toSamplerConfig(
+      samplingOf(request, vocabulary.endTokens),
+      // Each choice another seed, and all of them repeatable.
+      foldSeed(task.seed) + task.choice,
+      model.windowTokens,
+    ),
+    grammar: plan.grammar,
+    answerTokensMax: request.max_completion_tokens ?? request.max_tokens ?? Infinity,
+    topLogprobs: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
+    signal: task.signal,
+    onStart(reusedTokens) {
+      if (task.choice === 0) answer.cachedTokens = reusedTokens
+      metrics.promptTokens.inc(plan.prompt.length - reusedTokens)
+      metrics.cachedTokens.inc(reusedTokens)
+    },
+    onPrompt() {
+      metrics.firstTokenSeconds.observe((clock.monotonicMs() - queuedAtMs) / 1_000)
+      listener.onPrompt()
+    },
+    onToken(token, probabilities) {
+      answer.completionTokens += 1
+      const piece = text.push(token)
+      const logprobs = probabilities && [toWireLogprob(vocabulary, token, probabilities)]
+      speak.text(piece.text, logprobs)
+      return !piece.isStopped
+    },
+  })
+  metrics.generatedTokens.inc(result.generatedTokens)
+  if (result.end === 'aborted') return
+  // The end token was generated too, though it says nothing.
+  if (result.end === 'end-token') answer.completionTokens += 1
+  if (result.end !== 'complete') speak.text(text.flush(), undefined)
+  speak.finish(result)
+}
+
+interface Speaker {
+  text(text: string, logprobs: readonly TokenLogprob[] | undefined): void
+  finish(result: SequenceResult): void
+}
+
+/** Tells text from tool calls, where the conversation offers tools. */
+function createSpeaker(plan: ConversationPlan, listener: ChoiceListener): Speaker {
+  const say = (text: string, logprobs?: readonly TokenLogprob[]): void => {
+    if (text !== '' || logprobs) listener.onText(text, logprobs)
+  }
+  const finishReason = (result: SequenceResult, hasCalls: boolean): WireFinishReason => {
+    if (result.end === 'length') return 'length'
+    return hasCalls && !plan.isForcedByName ? 'tool_calls' : 'stop'
+  }
+  if (!plan.toolFormat) {
+    return { text: say, finish: (result) => listener.onFinish(finishReason(result, false)) }
+  }
+  const reader = createToolReader(plan.toolFormat)
+  const ids: string[] = []
+  const tell = (events: readonly ToolEvent[]): void => {
+    for (const event of events) {
+      if (event.type === 'text') say(event.text)
+      else listener.onTool(event, (ids[event.index] ??= `call_${randomBase62(24)}`))
+    }
+  }
+  return {
+    text(text, logprobs) {
+      tell(reader.push(text))
+      if (logprobs) say('', logprobs)
+    },
+    finish(result) {
+      tell(reader.flush())
+      listener.onFinish(finishReason(result, ids.length > 0))
+    },
+  }
+}
+
+function refuseForeign(model: ChatModel, request: WireChatRequest): void {
+  if (request.model && request.model !== model.modelId) {
+    throw new Fault({
+      code: 'catalog.model_not_found',
+      public: `This server runs another model: '${model.modelId}'.`,
+      param: 'model',
+    })
+  }
+  for (const token of Object.keys(request.logit_bias ?? {})) {
+    if (Number(token) >= model.vocabulary.size) {
+      throw new Fault({
+        code: 'client.invalid_request',
+        public: `'logit_bias': this model's token ids end at ${model.vocabulary.size - 1}.`,
+        param: 'logit_bias',
+      })
+    }
+  }
+}
+
+function refuseTooLong(promptTokens: number, windowTokens: number): void {
+  if (promptTokens < windowTokens) return
+  throw new Fault({
+    code: 'client.context_length_exceeded',
+    public:
+      `This model's maximum context length is ${windowTokens} tokens. ` +
+      `However, your messages resulted in ${promptTokens} tokens. Please reduce the length of the messages.`,
+    param: 'messages',
+  })
+}

@@ -1,0 +1,393 @@
+/**
+ * Continuous batching. One loop runs the context: each step computes one batch, made of the newest token of every answer and as much
+ * of the waiting prompts as fits into the time of a step; then it picks the next token of each answer. JavaScript runs
+ * a few microseconds a token, between two steps; all else is in llama.cpp.
+ *
+ * Steps are short, because they are the grain of everything: a request that is aborted costs at most the step under way, and a long
+ * prompt delays the answers of others by at most one step.
+ */
+import { Fault } from '../../platform/fault.ts'
+import { assert } from '../../platform/assert.ts'
+import type { Clock } from '../../platform/clock.ts'
+import type { NativeContext, NativeSampler, OpenModel, SamplerConfig } from './native.ts'
+import { chooseSlot, type SlotCache } from './slot.ts'
+
+export interface Candidate {
+  readonly token: number
+  readonly logprob: number
+}
+/** Of the model's own distribution, before temperature and the like. */
+export interface TokenProbabilities {
+  readonly logprob: number
+  readonly top: readonly Candidate[]
+}
+
+export interface SequenceRequest {
+  readonly prompt: Uint32Array
+  /** Prefixes are shared only among requests with the same salt. */
+  readonly salt: string
+  readonly sampling: SamplerConfig
+  readonly grammar: string | undefined
+  readonly answerTokensMax: number
+  /** How many alternatives to report with each token; `undefined` for no probabilities at all. */
+  readonly topLogprobs: number | undefined
+  readonly signal: AbortSignal
+  /** The prompt will be computed from now on; its first `reusedTokens` tokens are in the cache. */
+  readonly onStart: (reusedTokens: number) => void
+  /** The prompt has been computed. */
+  readonly onPrompt: () => void
+  /** Returns false when the answer is complete. Must not throw. */
+  readonly onToken: (token: number, probabilities: TokenProbabilities | undefined) => boolean
+}
+
+export type SequenceEnd = 'end-token' | 'length' | 'complete' | 'aborted'
+
+export interface SequenceResult {
+  readonly end: SequenceEnd
+  /** All tokens that were picked, the end token included. */
+  readonly generatedTokens: number
+}
+
+export interface SchedulerState {
+  readonly running: number
+  readonly waiting: number
+  readonly sequences: number
+  readonly usedCells: number
+  readonly totalCells: number
+}
+
+export interface Scheduler {
+  /** Throws `capacity.overloaded` when the queue cannot take `count` more. */
+  refuseWhenFull(count: number): void
+  /** Resolves when the sequence ended. */
+  generate(request: SequenceRequest): Promise<SequenceResult>
+  state(): SchedulerState
+  /** Ends what runs, and resolves when nothing does. */
+  stop(): Promise<void>
+}
+
+export interface SchedulerOptions {
+  readonly model: OpenModel
+  readonly context: NativeContext
+  readonly isEndToken: (token: number) => boolean
+  readonly sequences: number
+  readonly windowTokens: number
+  readonly batchTokens: number
+  readonly clock: Clock
+}
+
+/** Sequences that may wait for a free slot. */
+const waitingMax = 256
+const overloadedRetryMs = 1_000
+/** Aborts are to be felt within 100 ms, and a step cannot be interrupted. */
+const stepMsTarget = 70
+/** Below this, a prompt would starve behind running answers. */
+const promptTokensMin = 8
+/** Weight of the newest step in the running average of a token's cost. */
+const costSmoothing = 0.2
+
+interface Sequence {
+  readonly request: SequenceRequest
+  readonly resolve: (result: SequenceResult) => void
+  readonly reject: (error: unknown) => void
+}
+
+interface Running extends Sequence {
+  readonly slot: number
+  readonly sampler: NativeSampler
+  /** What the slot's cache holds once the step under way is done. */
+  readonly cached: number[]
+  readonly positionsMax: number
+  /** Tokens to compute next: the rest of the prompt, or the one token that was picked last. */
+  pending: Uint32Array
+  generatedTokens: number
+}
+
+interface Slot extends SlotCache {
+  readonly tokens: number[]
+  salt: string
+  lastUse: number
+}
+
+export function createScheduler(options: SchedulerOptions): Scheduler {
+  const { model, context, clock } = options
+  const slots = Array.from({ length: options.sequences }, (): Slot => {
+    return { tokens: [], salt: '', lastUse: 0 }
+  })
+  const free = new Map<number, Slot>(slots.entries())
+  const waiting: Sequence[] = []
+  let running: Running[] = []
+  let uses = 0
+  let loop: Promise<void> | undefined
+  let isStopping = false
+  let tokenCostMs = stepMsTarget / promptTokensMin
+  /** Picks nothing: it only tells the distribution that the model itself gave. */
+  const observer = model.newSampler()
+  observer.applyConfig({ temperature: 0 })
+
+  return {
+    refuseWhenFull(count) {
+      if (isStopping) throw overloaded('capacity.draining', 'The model server is shutting down.')
+      if (waiting.length + count - free.size > waitingMax) {
+        throw overloaded('capacity.overloaded', 'Too many requests are waiting for this model.')
+      }
+    },
+    generate(request) {
+      return new Promise((resolve, reject) => {
+        waiting.push({ request, resolve, reject })
+        loop ??= run()
+      })
+    },
+    state: () => ({
+      running: running.length,
+      waiting: waiting.length,
+      sequences: options.sequences,
+      usedCells: slots.reduce((sum, slot) => sum + slot.tokens.length, 0),
+      totalCells: options.sequences * options.windowTokens,
+    }),
+    async stop() {
+      isStopping = true
+      await loop
+    },
+  }
+
+  async function run(): Promise<void> {
+    // One turn of the event loop, so that requests that arrived together share the first step.
+    await new Promise((resolve) => setImmediate(resolve))
+    while (waiting.length + running.length > 0) {
+      try {
+        dropAborted()
+        admit()
+        if (running.length > 0) await step()
+      } catch (error) {
+        abandon(error)
+      }
+    }
+    loop = undefined
+  }
+
+  function dropAborted(): void {
+    for (const sequence of running) if (isAborted(sequence)) finish(sequence, 'aborted')
+    for (const sequence of waiting.filter(isAborted)) {
+      waiting.splice(waiting.indexOf(sequence), 1)
+      sequence.resolve({ end: 'aborted', generatedTokens: 0 })
+    }
+  }
+
+  function isAborted(sequence: Sequence): boolean {
+    return isStopping || sequence.request.signal.aborted
+  }
+
+  function admit(): void {
+    for (let next = waiting[0]; next; next = waiting[0]) {
+      const choice = chooseSlot(free, next.request.prompt, next.request.salt)
+      if (!choice) return
+      waiting.shift()
+      try {
+        running.push(start(next, choice.index, choice.reusedTokens))
+      } catch (error) {
+        next.reject(error)
+      }
+    }
+  }
+
+  function start(sequence: Sequence, index: number, reusedTokens: number): Running {
+    const { request } = sequence
+    const slot = slots[index]
+    assert(slot, 'the chosen slot exists')
+    const sampler = createSampler(request)
+    free.delete(index)
+    const kept = keep(index, reusedTokens)
+    slot.tokens.length = kept
+    slot.salt = request.salt
+    slot.lastUse = uses += 1
+    request.onStart(kept)
+    return {
+      ...sequence,
+      slot: index,
+      sampler,
+      cached: slot.tokens,
+      // The newest token is not computed until the next one is wanted, so it takes no position.
+      positionsMax: Math.min(
+        options.windowTokens - 1,
+        request.prompt.length + request.answerTokensMax - 1,
+      ),
+      pending: request.prompt.subarray(kept),
+      generatedTokens: 0,
+    }
+  }
+
+  function createSampler(request: SequenceRequest): NativeSampler {
+    const sampler = model.newSampler()
+    sampler.applyConfig(
+      request.grammar === undefined
+        ? request.sampling
+        : {
+            ...request.sampling,
+            grammarEvaluationState: model.newGrammarState(request.grammar),
+          },
+    )
+    return sampler
+  }
+
+  /** Cuts the slot's cache to its first tokens; recurrent models cannot forget a part, and start over. */
+  function keep(index: number, tokens: number): number {
+    if (tokens > 0 && context.removeTokenCellsFromSequence(index, tokens, -1)) return tokens
+    context.disposeSequence(index)
+    return 0
+  }
+
+  async function step(): Promise<void> {
+    const parts = planStep(running, {
+      batchTokens: options.batchTokens,
+      stepTokens: Math.floor(stepMsTarget / tokenCostMs),
+    })
+    const total = parts.reduce((sum, part) => sum + part.tokens, 0)
+    context.initBatch(total)
+    const sampled: { sequence: Running; position: number }[] = []
+    for (const { sequence, tokens } of parts) {
+      const isLast = tokens === sequence.pending.length
+      const computed = sequence.pending.subarray(0, tokens)
+      const [position] = context.addToBatch(
+        sequence.slot,
+        sequence.cached.length,
+        computed,
+        isLast ? Uint32Array.of(tokens - 1) : none,
+      )
+      for (const token of computed) sequence.cached.push(token)
+      sequence.pending = sequence.pending.subarray(tokens)
+      if (isLast && position !== undefined) sampled.push({ sequence, position })
+    }
+    const startedMs = clock.monotonicMs()
+    await context.decodeBatch()
+    learnCost((clock.monotonicMs() - startedMs) / total)
+    const picks = await Promise.all(
+      sampled.map(({ sequence, position }) => pick(sequence, position)),
+    )
+    for (const [index, { sequence }] of sampled.entries()) {
+      const picked = picks[index]
+      if (picked) advance(sequence, picked)
+    }
+  }
+
+  function learnCost(ms: number): void {
+    tokenCostMs += (ms - tokenCostMs) * costSmoothing
+  }
+
+  async function pick(sequence: Running, position: number): Promise<Pick> {
+    const { topLogprobs } = sequence.request
+    if (topLogprobs === undefined) {
+      return {
+        token: await context.sampleToken(position, sequence.sampler),
+        probabilities: undefined,
+      }
+    }
+    const token = await context.sampleToken(position, sequence.sampler)
+    const [, all] = await context.sampleToken(position, observer, true)
+    return { token, probabilities: readProbabilities(all, token, topLogprobs) }
+  }
+
+  function advance(sequence: Running, { token, probabilities }: Pick): void {
+    const { request } = sequence
+    if (sequence.generatedTokens === 0) request.onPrompt()
+    // -1: the grammar is at its end and allows no end token either.
+    if (token < 0) return finish(sequence, 'end-token')
+    sequence.generatedTokens += 1
+    if (options.isEndToken(token)) return finish(sequence, 'end-token')
+    if (!request.onToken(token, probabilities)) return finish(sequence, 'complete')
+    if (sequence.cached.length >= sequence.positionsMax) return finish(sequence, 'length')
+    sequence.pending = Uint32Array.of(token)
+  }
+
+  function finish(sequence: Running, end: SequenceEnd): void {
+    release(sequence)
+    sequence.resolve({ end, generatedTokens: sequence.generatedTokens })
+  }
+
+  function release(sequence: Running): void {
+    running = running.filter((other) => other !== sequence)
+    sequence.sampler.dispose()
+    const slot = slots[sequence.slot]
+    assert(slot, 'a running sequence has a slot')
+    slot.lastUse = uses += 1
+    free.set(sequence.slot, slot)
+  }
+
+  /** After a failed step nothing is known about the caches: all answers fail, and every slot starts anew. */
+  function abandon(error: unknown): void {
+    for (const sequence of running) {
+      release(sequence)
+      sequence.reject(error)
+    }
+    for (const [index, slot] of slots.entries()) {
+      slot.tokens.length = 0
+      context.disposeSequence(index)
+    }
+  }
+}
+
+const none = new Uint32Array(0)
+
+interface Pick {
+  readonly token: number
+  readonly probabilities: TokenProbabilities | undefined
+}
+
+interface StepPart<T> {
+  readonly sequence: T
+  readonly tokens: number
+}
+
+/** Every running answer gets its token; the prompts share what is left of the step, the oldest first. Pure. */
+export function planStep<
+  T extends { readonly pending: Uint32Array; readonly generatedTokens: number },
+>(
+  running: readonly T[],
+  limits: { readonly batchTokens: number; readonly stepTokens: number },
+): readonly StepPart<T>[] {
+  const answers = running.filter((sequence) => sequence.generatedTokens > 0)
+  const parts: StepPart<T>[] = answers.map((sequence) => ({ sequence, tokens: 1 }))
+  const wanted = Math.max(promptTokensMin, limits.stepTokens - answers.length)
+  let left = Math.min(wanted, limits.batchTokens - answers.length)
+  for (const sequence of running) {
+    if (left <= 0) break
+    if (sequence.generatedTokens > 0) continue
+    const tokens = Math.min(left, sequence.pending.length)
+    parts.push({ sequence, tokens })
+    left -= tokens
+  }
+  return parts
+}
+
+/** `all` holds tokens and probabilities in pairs, the likeliest first. */
+export function readProbabilities(
+  all: readonly number[],
+  token: number,
+  top: number,
+): TokenProbabilities {
+  const candidate = (at: number): Candidate => ({
+    token: all[at] ?? 0,
+    logprob: toLogprob(all[at + 1] ?? 0),
+  })
+  let at = 0
+  while (at < all.length && all[at] !== token) at += 2
+  return {
+    logprob: candidate(at).logprob,
+    top: Array.from({ length: Math.min(top, all.length / 2) }, (_, rank) => candidate(rank * 2)),
+  }
+}
+
+/** JSON has no infinity; OpenAI writes this number for the impossible. */
+const impossibleLogprob = -9999
+
+function toLogprob(probability: number): number {
+  return probability > 0 ? Math.log(probability) : impossibleLogprob
+}
+
+function overloaded(code: 'capacity.overloaded' | 'capacity.draining', text: string): Fault {
+  return new Fault({
+    code,
+    public: `${text} Try again shortly.`,
+    retryAfterMs: overloadedRetryMs,
+  })
+}

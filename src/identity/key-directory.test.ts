@@ -1,0 +1,152 @@
+import { expect, test } from 'vitest'
+import { createSecret, digestSecret } from './api-key.ts'
+import { createKeyDirectory, type KeyRecord } from './key-directory.ts'
+
+const nowMs = 1_000_000
+const peppers = new Map([
+  [1, Buffer.alloc(32, 1)],
+  [2, Buffer.alloc(32, 2)],
+])
+const ip = '192.0.2.7'
+
+function make(change: Partial<KeyRecord> = {}): { readonly secret: string; record: KeyRecord } {
+  const { secret, publicId } = createSecret('k', 'live')
+  const pepperVersion = change.pepperVersion ?? 1
+  const digest = digestSecret(peppers.get(pepperVersion) ?? Buffer.alloc(32), secret)
+  const record: KeyRecord = {
+    publicId,
+    digest: digest.toString('base64'),
+    pepperVersion,
+    apiKeyId: 'key_a',
+    tenantId: 'ten_a',
+    projectId: 'prj_a',
+    currency: 'EUR',
+    priceListId: 'standard',
+    revoked: false,
+    active: true,
+    ...change,
+  }
+  return { secret, record }
+}
+
+function authenticate(
+  change: Partial<KeyRecord>,
+  request: { readonly secret?: string; readonly ip?: string } = {},
+) {
+  const { secret, record } = make(change)
+  return createKeyDirectory([record], peppers).authenticate({ secret, ip, nowMs, ...request })
+}
+
+test('a live key is accepted as its tenant, project and key, and nobody else', () => {
+  const { secret, record } = make({ allowedModels: ['a'] })
+  const directory = createKeyDirectory([make({ tenantId: 'ten_b' }).record, record], peppers)
+  expect(directory.authenticate({ secret, ip, nowMs })).toEqual({
+    outcome: 'accepted',
+    principal: {
+      tenantId: 'ten_a',
+      projectId: 'prj_a',
+      apiKeyId: 'key_a',
+      currency: 'EUR',
+      priceListId: 'standard',
+      allowedModels: ['a'],
+    },
+  })
+})
+
+test('unknown, wrong, expired, replaced, revoked and suspended keys get one and the same answer', () => {
+  const known = make()
+  const sameIdOtherSecret = createSecret('k', 'live').secret
+  const answers = [
+    authenticate({}, { secret: createSecret('k', 'live').secret }),
+    authenticate({ digest: Buffer.alloc(32).toString('base64') }),
+    authenticate({ expiresAtMs: nowMs }),
+    authenticate({ secretExpiresAtMs: nowMs }),
+    authenticate({ revoked: true }),
+    authenticate({ active: false }),
+    authenticate({}, { secret: 'cln_k_live_nonsense' }),
+    authenticate({}, { secret: createSecret('a', 'live').secret }),
+    createKeyDirectory([], peppers).authenticate({ secret: known.secret, ip, nowMs }),
+    createKeyDirectory([known.record], peppers).authenticate({
+      secret: sameIdOtherSecret,
+      ip,
+      nowMs,
+    }),
+  ]
+  expect(
+    answers.map((answer) => (answer.outcome === 'refused' ? answer.code : 'accepted')),
+  ).toEqual(answers.map(() => 'auth.invalid_key'))
+})
+
+test('an access token of the control API is no API key, even with a digest that fits', () => {
+  const { secret, publicId } = createSecret('a', 'live')
+  const digest = digestSecret(Buffer.alloc(32, 1), secret).toString('base64')
+  expect(authenticate({ publicId, digest }, { secret })).toMatchObject({ code: 'auth.invalid_key' })
+})
+
+test('no key at all is told apart, so that a client with an unset variable sees why', () => {
+  expect(authenticate({}, { secret: '' })).toMatchObject({ code: 'auth.missing_key' })
+})
+
+test('an end lies at its moment: a millisecond before, the key still works', () => {
+  expect(authenticate({ expiresAtMs: nowMs + 1 }).outcome).toBe('accepted')
+  expect(authenticate({ secretExpiresAtMs: nowMs + 1 }).outcome).toBe('accepted')
+})
+
+test('during a rotation both secrets work, and after it the new one alone', () => {
+  const old = make({ secretExpiresAtMs: nowMs + 10 })
+  const fresh = make()
+  const directory = createKeyDirectory([old.record, fresh.record], peppers)
+  const outcomes = (atMs: number) =>
+    [old, fresh].map(({ secret }) => directory.authenticate({ secret, ip, nowMs: atMs }).outcome)
+  expect(outcomes(nowMs + 9)).toEqual(['accepted', 'accepted'])
+  expect(outcomes(nowMs + 10)).toEqual(['refused', 'accepted'])
+})
+
+test('secrets of an older pepper work beside those of the newest, and one without its pepper does not', () => {
+  expect(authenticate({ pepperVersion: 2 }).outcome).toBe('accepted')
+  expect(authenticate({ pepperVersion: 3 })).toMatchObject({ code: 'auth.invalid_key' })
+})
+
+test('a key that belongs to a missing pepper is not opened by the pepper of zeros', () => {
+  const { secret, publicId } = createSecret('k', 'live')
+  const digest = digestSecret(Buffer.alloc(32), secret).toString('base64')
+  expect(authenticate({ publicId, digest, pepperVersion: 9 }, { secret }).outcome).toBe('refused')
+})
+
+test.each([
+  ['192.0.2.7', ['192.0.2.0/24'], true],
+  ['::ffff:192.0.2.7', ['192.0.2.0/24'], true],
+  ['192.0.3.7', ['192.0.2.0/24'], false],
+  ['2001:db8::1', ['192.0.2.0/24', '2001:db8::/32'], true],
+  ['2001:db9::1', ['2001:db8::/32'], false],
+  ['192.0.2.7', ['::/0'], false],
+  ['2001:db8::1', ['0.0.0.0/0'], false],
+  ['not an address', ['0.0.0.0/0'], false],
+  ['', ['0.0.0.0/0', '::/0'], false],
+  ['192.0.2.7', ['damaged'], false],
+])('from %s with the list %j: %s', (from, allowedIps, isAllowed) => {
+  const answer = authenticate({ allowedIps }, { ip: from })
+  expect(answer.outcome).toBe(isAllowed ? 'accepted' : 'refused')
+  if (!isAllowed) expect(answer).toMatchObject({ code: 'auth.ip_not_allowed' })
+})
+
+test('a wrong secret from a wrong address learns nothing about addresses', () => {
+  const wrong = createSecret('k', 'live').secret
+  const answer = authenticate({ allowedIps: ['10.0.0.0/8'] }, { secret: wrong })
+  expect(answer).toMatchObject({ code: 'auth.invalid_key' })
+})
+
+test('a directory made from records that went through JSON decides alike', () => {
+  const { secret, record } = make({ allowedIps: ['192.0.2.0/24'], expiresAtMs: nowMs + 1 })
+  const copy: KeyRecord = JSON.parse(JSON.stringify(record))
+  const directory = createKeyDirectory([copy], peppers)
+  expect(directory.authenticate({ secret, ip, nowMs }).outcome).toBe('accepted')
+  expect(directory.authenticate({ secret, ip, nowMs: nowMs + 1 }).outcome).toBe('refused')
+})
+
+test('refusals never quote the secret', () => {
+  const { secret } = make()
+  for (const answer of [authenticate({}, { secret }), authenticate({}, { secret: `${secret}x` })]) {
+    expect(JSON.stringify(answer)).not.toContain(secret.slice(-30))
+  }
+})
