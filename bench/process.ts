@@ -80,7 +80,12 @@ export async function installPackage(command: string, name: string): Promise<voi
   if (process.getuid?.() !== 0) {
     throw new Error(`${command} is missing: install it with "sudo apt-get install ${name}".`)
   }
-  await output('apt-get', ['install', '-y', '--no-install-recommends', name])
+  const install = ['install', '-y', '--no-install-recommends', name]
+  await output('apt-get', install).catch(async () => {
+    // A fresh machine has no lists yet.
+    await output('apt-get', ['update'])
+    await output('apt-get', install)
+  })
 }
 
 /** A process and all its descendants. */

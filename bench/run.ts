@@ -1,7 +1,7 @@
 /**
  * Colonnade beside nginx, Portkey and LiteLLM on one machine and one mock engine: `npm run bench`.
  *
- *   --rounds N      interleaved rounds (5)
+ *   --rounds N      interleaved rounds (3)
  *   --quick         one short round
  *   --only a,b      these proxies; nginx is always measured too
  *   --scenario a,b  these scenarios
@@ -20,15 +20,23 @@ import { renderChart } from './report/chart.ts'
 import { renderReport, renderSummary } from './report/markdown.ts'
 import { spreadOf, type Report, type ScenarioResult } from './report/report.ts'
 import type { Cores } from './usage.ts'
-import { scenarios, type Durations, type Metrics, type Scenario } from './scenarios.ts'
+import {
+  scenarios,
+  tokensPerSecond,
+  warmUp,
+  type Durations,
+  type Metrics,
+  type Scenario,
+} from './scenarios.ts'
 
 const cores: Cores = { proxy: 0, load: 1 }
 const resultsDirectory = join(import.meta.dirname, 'results')
-const full: Durations = { warmUpS: 2, requestsS: 6, streamsS: 6 }
+const full: Durations = { warmUpS: 1, requestsS: 6, streamsS: 6 }
 const quick: Durations = { warmUpS: 1, requestsS: 2, streamsS: 3 }
+/** Before the first round, for each proxy: compilers need thousands of requests to settle. */
+const firstWarmUpS = { full: 20, quick: 5 }
 /** Longer than any stream of a scenario. */
 const streamTokensMax = 100_000
-const tokensPerSecond = 50
 
 interface Started {
   readonly peer: Peer
@@ -68,7 +76,12 @@ async function main(): Promise<void> {
         (error: unknown) => missing.push(complain(peer, error)),
       )
     }
-    const rounds = Number(values.rounds ?? (values.quick ? 1 : 5))
+    const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
+    const warmUpS = values.quick ? firstWarmUpS.quick : firstWarmUpS.full
+    for (const { peer, running } of started) {
+      say(`${peer.name}: warming up`)
+      await warmUp(running, warmUpS, { cores, workDirectory })
+    }
     const bench: Bench = { started, missing, scenarios: wantedScenarios, rounds }
     const results = await measure(bench, workDirectory)
     save(report(bench, results, await statsOf(mockUrl)))
@@ -80,6 +93,8 @@ async function main(): Promise<void> {
 }
 
 async function checkMachine(): Promise<void> {
+  // Debian keeps nginx where the paths of normal users do not look.
+  process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`
   if (process.platform !== 'linux' || cpus().length < 2) {
     throw new Error('The bench needs Linux and two cores: one for the proxy, one for the load.')
   }
@@ -106,9 +121,9 @@ function choose<Item>(
 }
 
 function startMock(): Pinned {
-  const options = ['--tokens', String(streamTokensMax), '--token-rate', String(tokensPerSecond)]
+  const pace = ['--tokens', String(streamTokensMax), '--token-rate', String(tokensPerSecond)]
   const file = join(import.meta.dirname, 'mock-engine.ts')
-  return startPinned([process.execPath, file, ...options], { core: cores.load })
+  return startPinned([process.execPath, file, '--expect-usage', ...pace], { core: cores.load })
 }
 
 async function readUrl(mock: Pinned): Promise<string> {

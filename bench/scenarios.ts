@@ -52,7 +52,8 @@ export interface Durations {
 
 const smallBytes = 60
 const largeBytes = 400_000
-const tokensPerSecond = 50
+/** Of each stream. The mock engine is started with it. */
+export const tokensPerSecond = 50
 const always = (): boolean => true
 
 export function scenarios(durations: Durations): readonly Scenario[] {
@@ -67,6 +68,18 @@ export function scenarios(durations: Durations): readonly Scenario[] {
     streams(200, (peer) => peer.streamsMax >= 200, durations),
     streams(1_000, (peer) => peer.streamsMax >= 1_000, durations),
   ]
+}
+
+/** Half of the time whole answers, then streams, so that both paths are compiled before they are measured. */
+export async function warmUp(peer: RunningPeer, seconds: number, place: Place): Promise<void> {
+  const at = { core: place.cores.load, workDirectory: place.workDirectory }
+  const requestSeconds = Math.ceil(seconds / 2)
+  await loadRequests(
+    peer,
+    { connections: 16, promptBytes: smallBytes, seconds: requestSeconds },
+    at,
+  )
+  await loadStreams(peer, { streams: 20, tokensPerSecond, seconds: seconds / 2 }, place.cores)
 }
 
 function requests(

@@ -11,10 +11,11 @@ const pullTimeoutMs = 300_000
 export async function weightsForTests(name: 'chat' | 'embeddings'): Promise<string> {
   const { env } = process
   const cache = env['COLONNADE_CACHE'] ?? join(homedir(), '.cache', 'colonnade')
-  const { weightSources: sources, weightSha256: sha256 } = models[name]
+  const { weightSources: sources, weightSha256: sha256, weightBytes: bytes } = models[name]
   const weights = await pullWeights({
     sources,
     sha256,
+    bytes,
     signal: AbortSignal.timeout(pullTimeoutMs),
     onProgress: () => {},
     settings: {

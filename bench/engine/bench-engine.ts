@@ -5,7 +5,7 @@
  *   node bench/engine/bench-engine.ts --weights FILE [--rounds 5] [--tokens 128]
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { createServer } from 'node:net'
 import { availableParallelism, cpus } from 'node:os'
@@ -21,6 +21,8 @@ const parallel = 8
 const windowTokens = 2_048
 const readyMsMax = 120_000
 const pollMs = 100
+/** Linux counts processor time in hundredths of a second. */
+const msPerTick = 10
 
 interface Engine {
   readonly name: string
@@ -59,6 +61,7 @@ async function measure(all: readonly Engine[]): Promise<void> {
       streams,
       tokensPerSecond: [] as number[],
       firstTokenMs: [] as number[],
+      cpuMsPerToken: [] as number[],
     })),
   )
   for (const engine of all) {
@@ -69,17 +72,20 @@ async function measure(all: readonly Engine[]): Promise<void> {
     for (const streams of streamCounts) {
       for (const engine of round % 2 === 0 ? all : all.toReversed()) {
         const salt = `${round}-${streams}`
+        const cpuBeforeMs = cpuMs(engine)
         const burst = await runBurst({ port: engine.port, streams, answerTokens, salt })
+        const cpuMsPerToken = (cpuMs(engine) - cpuBeforeMs) / (streams * answerTokens)
         const into = measurements.find(
           (each) => each.engine === engine.name && each.streams === streams,
         )
         into?.tokensPerSecond.push(burst.tokensPerSecond)
         into?.firstTokenMs.push(...burst.firstTokenMs)
+        into?.cpuMsPerToken.push(cpuMsPerToken)
         promptTokens = burst.promptTokens
         const worst = Math.max(...burst.firstTokenMs).toFixed(0)
         const speed = burst.tokensPerSecond.toFixed(1)
         process.stderr.write(
-          `round ${round + 1}, ${streams} × ${engine.name}: ${speed} tokens/s, worst first token ${worst} ms\n`,
+          `round ${round + 1}, ${streams} × ${engine.name}: ${speed} tokens/s, ${cpuMsPerToken.toFixed(2)} ms of CPU a token, worst first token ${worst} ms\n`,
         )
       }
     }
@@ -103,33 +109,25 @@ function write(measurements: readonly Measurement[], promptTokens: number): void
   process.stdout.write(markdown)
 }
 
+/** What the process spent so far. On a machine with other work this tells more than a stopwatch. */
+function cpuMs(engine: Engine): number {
+  const fields = readFileSync(`/proc/${engine.process.pid}/stat`, 'utf8').split(') ')[1]?.split(' ')
+  const ticks = Number(fields?.[11]) + Number(fields?.[12])
+  return ticks * msPerTick
+}
+
 async function startOurs(path: string): Promise<Engine> {
-  return start('colonnade', (port) => [
-    process.execPath,
-    mainPath,
-    ...['--weights', path, '--model-id', 'bench', '--port', String(port), '--threads', '1'],
-    ...['--parallel', String(parallel), '--context', String(windowTokens)],
-  ])
+  const flags = `--threads 1 --parallel ${parallel} --context ${windowTokens} --model-id bench`
+  return start('colonnade', (port) =>
+    [process.execPath, mainPath, '--weights', path].concat(`${flags} --port ${port}`.split(' ')),
+  )
 }
 
 async function startTheirs(file: string, path: string): Promise<Engine> {
-  return start('llama-server', (port) => [
-    file,
-    ...[
-      '-m',
-      path,
-      '--host',
-      '127.0.0.1',
-      '--port',
-      String(port),
-      '-t',
-      '1',
-      '-tb',
-      '1',
-      '--jinja',
-    ],
-    ...['-np', String(parallel), '-c', String(parallel * windowTokens)],
-  ])
+  const flags = `-t 1 -tb 1 -np ${parallel} -c ${parallel * windowTokens} --jinja --host 127.0.0.1`
+  return start('llama-server', (port) =>
+    [file, '-m', path].concat(`${flags} --port ${port}`.split(' ')),
+  )
 }
 
 async function start(

@@ -5,6 +5,7 @@ export interface Measurement {
   readonly streams: number
   readonly tokensPerSecond: readonly number[]
   readonly firstTokenMs: readonly number[]
+  readonly cpuMsPerToken: readonly number[]
 }
 
 export interface Row {
@@ -17,6 +18,7 @@ interface Summary {
   readonly tokensPerSecond: number
   readonly firstTokenMs: number
   readonly worstFirstTokenMs: number
+  readonly cpuMsPerToken: number
 }
 
 export function toRows(
@@ -39,6 +41,7 @@ function summarise(measurements: readonly Measurement[], engine: string, streams
     tokensPerSecond: median(found.tokensPerSecond),
     firstTokenMs: median(found.firstTokenMs),
     worstFirstTokenMs: Math.max(...found.firstTokenMs),
+    cpuMsPerToken: median(found.cpuMsPerToken),
   }
 }
 
@@ -52,12 +55,15 @@ export function median(values: readonly number[]): number {
 export function toMarkdown(rows: readonly Row[], conditions: string): string {
   const lines = rows.map(({ streams, ours, theirs }) => {
     const speed = `${ours.tokensPerSecond.toFixed(1)} / ${theirs.tokensPerSecond.toFixed(1)}`
+    const cpu = `${ours.cpuMsPerToken.toFixed(2)} / ${theirs.cpuMsPerToken.toFixed(2)}`
     const first = `${ours.firstTokenMs.toFixed(0)} / ${theirs.firstTokenMs.toFixed(0)}`
     const worst = `${ours.worstFirstTokenMs.toFixed(0)} / ${theirs.worstFirstTokenMs.toFixed(0)}`
     return [
       streams,
       speed,
       ratio(ours.tokensPerSecond, theirs.tokensPerSecond),
+      cpu,
+      ratio(ours.cpuMsPerToken, theirs.cpuMsPerToken),
       first,
       ratio(ours.firstTokenMs, theirs.firstTokenMs),
       worst,
@@ -71,8 +77,8 @@ export function toMarkdown(rows: readonly Row[], conditions: string): string {
     '',
     'Each cell: ours / llama-server. Aims: tokens/s ≥ 0.85 ×, first token ≤ 1.5 ×.',
     '',
-    '| Streams | tokens/s (median of rounds) | ratio | first token, p50 ms | ratio | first token, worst ms | ratio |',
-    '| --: | --: | --: | --: | --: | --: | --: |',
+    '| Streams | tokens/s (median of rounds) | ratio | CPU ms a token | ratio | first token, p50 ms | ratio | first token, worst ms | ratio |',
+    '| --: | --: | --: | --: | --: | --: | --: | --: | --: |',
     ...lines.map((line) => `| ${line} |`),
     '',
   ].join('\n')

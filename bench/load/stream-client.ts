@@ -92,6 +92,7 @@ function request(order: StreamOrder): string {
     model: order.model,
     max_tokens: order.tokens,
     stream: true,
+    stream_options: { include_usage: true },
     messages: [{ role: 'user', content: 'Count.' }],
   })
   const headers = {

@@ -10,7 +10,7 @@ const startTimeoutMs = 10_000
 export const nginx: Peer = {
   name: 'nginx',
   streamsMax: 1_000,
-  install: () => installPackage('nginx', 'nginx-light'),
+  install: () => installPackage('nginx', 'nginx'),
   async start(options) {
     const file = join(options.workDirectory, 'nginx.conf')
     writeFileSync(file, configuration(options))

@@ -1,6 +1,4 @@
 /** What the first start makes: catalogue, a tenant with a project and a key, tokens for the operator and the agent, default models. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
 import { appendEntry } from '../audit/audit.ts'
 import { enableModel, importShippedCatalogue, setAlias } from '../catalog/catalog.ts'
 import { deployModel } from '../fleet/fleet.ts'
@@ -21,6 +19,9 @@ import { platformScope, type Database, type Sql } from '../platform/postgres/dat
 import { defaultModels } from '../weights/defaults.ts'
 import type { Config } from './config.ts'
 import type { Secrets } from './secrets.ts'
+import { readToken, saveToken } from './tokens.ts'
+
+export { readToken } from './tokens.ts'
 
 /** Shown once. */
 export interface FirstSecrets {
@@ -118,23 +119,4 @@ async function record(
     outcome: 'done',
     requestId: newId('req'),
   })
-}
-
-export type TokenName = 'admin-token' | 'agent-token'
-
-function saveToken(dataDirectory: string, name: TokenName, secret: string): void {
-  const path = join(dataDirectory, 'secrets', name)
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  rmSync(path, { force: true })
-  writeFileSync(path, `${secret}\n`, { mode: 0o400, flush: true })
-}
-
-/** The token of this machine's operator or agent; `undefined` where none was made. */
-export function readToken(dataDirectory: string, name: TokenName): string | undefined {
-  try {
-    return readFileSync(join(dataDirectory, 'secrets', name), 'utf8').trim()
-  } catch {
-    // Another machine's data, or a first start yet to come.
-    return undefined
-  }
 }

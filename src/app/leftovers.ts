@@ -10,7 +10,7 @@ const endpoints = z.object({
   controlUrl: z.string(),
   /** Of the supervisor. */
   pid: z.number(),
-  roles: z.record(z.string(), z.number()),
+  roles: z.record(z.string(), z.object({ pid: z.number(), metricsUrl: z.string().optional() })),
 })
 /** Where this machine's platform can be reached, and what it consists of. */
 export type Endpoints = z.infer<typeof endpoints>
@@ -47,7 +47,11 @@ export function removeEndpoints(dataDirectory: string): void {
 /** Waits until the roles of an earlier supervisor have ended, and kills those that do not. */
 export async function waitForLeftovers(dataDirectory: string): Promise<void> {
   const roles = Object.entries(readEndpoints(dataDirectory)?.roles ?? {})
-  const alive = (): number[] => roles.filter(isOurs).map(([, pid]) => pid)
+  const alive = (): number[] =>
+    roles
+      .map(([name, { pid }]) => ({ name, pid }))
+      .filter(isOurs)
+      .map(({ pid }) => pid)
   for (let waitedMs = 0; waitedMs < waitMs && alive().length > 0; waitedMs += lookMs) {
     await sleep(lookMs)
   }
@@ -55,6 +59,6 @@ export async function waitForLeftovers(dataDirectory: string): Promise<void> {
 }
 
 /** A number alone may have gone to another program. */
-function isOurs([name, pid]: [string, number]): boolean {
+function isOurs({ name, pid }: { readonly name: string; readonly pid: number }): boolean {
   return commandOf(pid)?.includes(`main.ts ${name.split(' ')[0]}`) ?? false
 }

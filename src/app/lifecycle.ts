@@ -6,6 +6,8 @@ export interface Role {
   readonly name: string
   /** Where it can be reached; `undefined` for roles that listen nowhere. */
   readonly url: string | undefined
+  /** Where its metrics are, when they have a listener of their own. */
+  readonly metricsUrl?: string | undefined
   /** Stops taking work and lets what is under way end, within a bound. */
   drain(): Promise<void>
   stop(): Promise<void>
@@ -15,6 +17,7 @@ export interface ReadyMessage {
   readonly event: 'ready'
   readonly role: string
   readonly url: string | undefined
+  readonly metricsUrl: string | undefined
 }
 
 /** Streams under way get this long after a signal. */
@@ -51,9 +54,10 @@ export async function runRole(log: Logger, start: () => Promise<Role>): Promise<
     if (endingSinceMs === undefined) end('the supervisor is gone', orphanedDrainMs)
   })
   role = await start()
-  const ready: ReadyMessage = { event: 'ready', role: role.name, url: role.url }
+  const { name, url, metricsUrl } = role
+  const ready: ReadyMessage = { event: 'ready', role: name, url, metricsUrl }
   if (process.connected) process.send?.(ready)
-  log.info({ url: role.url }, 'ready')
+  log.info({ url }, 'ready')
 }
 
 function exitAfter(role: Role, limitMs: number, log: Logger): void {

@@ -87,7 +87,7 @@ export async function startPlatform(
       apiUrl,
       controlUrl,
       pid: process.pid,
-      roles: supervisor.pids(),
+      roles: supervisor.roles(),
     })
   saveEndpoints()
 

@@ -5,6 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
 import type { Clock } from '../platform/clock.ts'
 import { Fault } from '../platform/fault.ts'
 import { afterExit, neverFailed, type RestartState } from './restart-policy.ts'
@@ -21,7 +22,13 @@ export interface Supervisor {
   start(spec: RoleSpec): Promise<string | undefined>
   /** Asks the named roles to drain, and kills what is left after the limit. */
   stop(names: readonly string[], limitMs: number): Promise<void>
-  pids(): Readonly<Record<string, number>>
+  /** The processes of the moment, by role. */
+  roles(): Readonly<Record<string, RoleProcess>>
+}
+
+export interface RoleProcess {
+  readonly pid: number
+  readonly metricsUrl: string | undefined
 }
 
 export type SupervisorEvent =
@@ -38,6 +45,7 @@ interface Running {
   child: ChildProcess
   state: RestartState
   startedMs: number
+  metricsUrl: string | undefined
   stopping: boolean
   timer: NodeJS.Timeout | undefined
   /** Of the child of the moment. */
@@ -68,8 +76,11 @@ export function createSupervisor(
   const watch = (running: Running, isRestart: boolean): void => {
     const { child, ended, spec } = running
     if (isRestart) {
-      readyUrl(child).then(
-        () => onEvent({ event: 'role-restarted', role: spec.name }),
+      isReady(child).then(
+        ({ metricsUrl }) => {
+          running.metricsUrl = metricsUrl
+          onEvent({ event: 'role-restarted', role: spec.name })
+        },
         // A role that hangs before it is ready is ended, and then started again like any other.
         () => child.kill('SIGKILL'),
       )
@@ -84,12 +95,13 @@ export function createSupervisor(
         ...launch(spec),
         state: neverFailed,
         startedMs: clock.monotonicMs(),
+        metricsUrl: undefined,
         stopping: false,
         timer: undefined,
       }
       roles.set(spec.name, running)
-      const url = await Promise.race([
-        readyUrl(running.child),
+      const ready = await Promise.race([
+        isReady(running.child),
         running.ended.then((reason) => {
           throw new Fault({
             code: 'client.invalid_request',
@@ -97,8 +109,9 @@ export function createSupervisor(
           })
         }),
       ])
+      running.metricsUrl = ready.metricsUrl
       watch(running, false)
-      return url
+      return ready.url
     },
     async stop(names, limitMs) {
       const chosen = [...roles.values()].filter(({ spec }) => names.includes(spec.name))
@@ -114,7 +127,13 @@ export function createSupervisor(
       await all
       late.abort()
     },
-    pids: () => Object.fromEntries([...roles].map(([name, { child }]) => [name, child.pid ?? 0])),
+    roles: () =>
+      Object.fromEntries(
+        [...roles].map(([name, { child, metricsUrl }]) => [
+          name,
+          { pid: child.pid ?? 0, metricsUrl },
+        ]),
+      ),
   }
 }
 
@@ -132,16 +151,22 @@ function launch(spec: RoleSpec): Pick<Running, 'child' | 'ended'> {
   return { child, ended }
 }
 
-/** Resolves when the role says that it is ready. Rejects when it takes too long. */
-function readyUrl(child: ChildProcess): Promise<string | undefined> {
+const readyMessage = z.object({
+  event: z.literal('ready'),
+  url: z.string().optional(),
+  metricsUrl: z.string().optional(),
+})
+
+/** Resolves with where it is, when the role says that it is ready. Rejects when it takes too long. */
+function isReady(child: ChildProcess): Promise<z.infer<typeof readyMessage>> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error('not ready in time')), readyTimeoutMs)
     child.once('exit', () => clearTimeout(timer))
     child.on('message', (message: unknown) => {
-      if (typeof message !== 'object' || message === null || !('event' in message)) return
-      if (message.event !== 'ready') return
+      const parsed = readyMessage.safeParse(message)
+      if (!parsed.success) return
       clearTimeout(timer)
-      resolve('url' in message && typeof message.url === 'string' ? message.url : undefined)
+      resolve(parsed.data)
     })
   })
 }

@@ -2,13 +2,15 @@ import fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sql } from 'kysely'
+import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
 import type { TokenUsage } from '../engines/engine.ts'
 import { manualClock } from '../platform/clock.ts'
-import { createLogger } from '../platform/log.ts'
+import { createLogger, type Logger } from '../platform/log.ts'
 import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
-import { openBilling, type Billing } from './billing.ts'
+import { openBilling, type Billing, type BillingOptions, type Hold } from './billing.ts'
+import { systemFiles } from './journal/files.ts'
 import type { OpenedRequest, Outcome } from './usage.ts'
 
 const tenantId = 'ten_AAAAAAAAAAAAAAAA'
@@ -44,7 +46,11 @@ afterEach(() => fs.rmSync(directory, { recursive: true, force: true }))
 
 const clock = manualClock(Date.parse('2026-05-01T10:00:00Z'))
 
-function start(from = directory, db = database): Promise<Billing> {
+function start(
+  from = directory,
+  db = database,
+  more: Partial<BillingOptions> = {},
+): Promise<Billing> {
   return openBilling({
     directory: from,
     segmentBytes: 256 * 1024,
@@ -53,6 +59,7 @@ function start(from = directory, db = database): Promise<Billing> {
     clock,
     log: createLogger('test', 'silent'),
     onFatal: () => {},
+    ...more,
   })
 }
 
@@ -204,35 +211,7 @@ test('applying the journal again, even without its checkpoint, changes nothing',
   expect(once.events).toHaveLength(30)
 })
 
-test('what a crash left open is settled by rule at the next start: input and the last durable progress', async () => {
-  const billing = await start()
-  const silent = await billing.open(request('crash-1'))
-  const spoke = await billing.open(request('crash-2'))
-  spoke.progress(usage(8, 64))
-  spoke.progress(usage(8, 70))
-  await (await billing.open(request('crash-3'))).settle(settlement('completed', usage(2, 2)))
-  // The process dies here: what follows never happens, and the journal is all that is left.
-  const copy = `${directory}-copy`
-  fs.cpSync(directory, copy, { recursive: true })
-  fs.rmSync(join(copy, 'lock'))
-  await silent.settle(settlement('voided', usage(0, 0)))
-  await spoke.settle(settlement('voided', usage(0, 0)))
-  await billing.close()
-  await database
-    .transaction(platformScope, (tx) => sql`DELETE FROM journal_checkpoints`.execute(tx))
-    .catch(() => {})
-
-  const survivor = await start(copy, database)
-  await survivor.drain(5_000)
-  await survivor.close()
-  fs.rmSync(copy, { recursive: true })
-  const lines = (await books('crash-')).events
-  expect(lines.find((event) => event.request_id === 'crash-3')).toMatchObject({
-    outcome: 'completed',
-  })
-})
-
-test('after a crash alone, without the survivor, the open ones are billed their progress', async () => {
+test('what a crash left open is settled by rule at the next start: input, and the last durable progress', async () => {
   const billing = await start()
   await billing.open(request('dead-1'))
   const spoke = await billing.open(request('dead-2'))
@@ -242,18 +221,10 @@ test('after a crash alone, without the survivor, the open ones are billed their 
   await (await billing.open(request('dead-3'))).settle(settlement('completed', usage(2, 2)))
   fs.cpSync(directory, copy, { recursive: true })
   fs.rmSync(join(copy, 'lock'))
-  const unreachable = openDatabase({
-    url: 'postgresql://nobody@127.0.0.1:1/none',
-    connectionsMax: 1,
-    statementTimeoutMs: 500,
-    applicationName: 'test',
-    onError: () => {},
-  })
   await billing.close()
   const survivor = await start(copy)
   expect(await survivor.drain(5_000)).toBe(true)
   await survivor.close()
-  await unreachable.close()
   fs.rmSync(copy, { recursive: true })
   const after = await books('dead-')
   expect(after.events).toEqual([
@@ -269,17 +240,26 @@ test('after a crash alone, without the survivor, the open ones are billed their 
   expect(after.sum).toBe(0n)
 })
 
-test('the database may be away: requests settle, and the ledger catches up', async () => {
-  const away = openDatabase({
+/** No server listens there. */
+function unreachable(): Database {
+  return openDatabase({
     url: 'postgresql://nobody@127.0.0.1:1/none',
     connectionsMax: 1,
     statementTimeoutMs: 500,
     applicationName: 'test',
     onError: () => {},
   })
+}
+
+async function serveOne(billing: Billing, requestId: string): Promise<bigint> {
+  const hold = await billing.open(request(requestId))
+  return (await hold.settle(settlement('completed', usage(1, 1)))).amountNanos
+}
+
+test('the database may be away: requests settle, and the ledger catches up', async () => {
+  const away = unreachable()
   const alone = await start(directory, away)
-  for (let i = 0; i < 10; i += 1)
-    await (await alone.open(request(`away-${i}`))).settle(settlement('completed', usage(1, 1)))
+  for (let i = 0; i < 10; i += 1) await serveOne(alone, `away-${i}`)
   expect(alone.lagEvents()).toBe(20)
   await alone.close()
   await away.close()
@@ -287,6 +267,168 @@ test('the database may be away: requests settle, and the ledger catches up', asy
   expect(await back.drain(5_000)).toBe(true)
   await back.close()
   expect((await books('away-')).events).toHaveLength(10)
+})
+
+test('a commit whose answer was lost is repeated without effect', async () => {
+  let lost = 0
+  const flaky: Database = {
+    async transaction(scope, work) {
+      const result = await database.transaction(scope, work)
+      // The first look-up, then every other batch.
+      if ((lost += 1) % 2 === 0) throw new Error('the connection ended after COMMIT')
+      return result
+    },
+    close: async () => {},
+  }
+  const billing = await start(directory, flaky)
+  for (let i = 0; i < 3; i += 1) {
+    await serveOne(billing, `lost-${i}`)
+    expect(await billing.drain(10_000)).toBe(true)
+  }
+  await billing.close()
+  const after = await books('lost-')
+  expect(after.events).toHaveLength(3)
+  expect(after.charged).toBe(3n * 4_900n)
+  expect(after.sum).toBe(0n)
+})
+
+/** A logger whose lines can be read. */
+function listen(): { log: Logger; said: string[] } {
+  const said: string[] = []
+  return { log: pino({ level: 'error' }, { write: (line: string) => said.push(line) }), said }
+}
+
+test('a journal that was replaced begins again below its checkpoint: that is told, and what comes is billed', async () => {
+  const first = await start()
+  for (let i = 0; i < 5; i += 1) await serveOne(first, `replaced-a-${i}`)
+  await first.drain(5_000)
+  await first.close()
+  fs.rmSync(join(directory, 'segments'), { recursive: true })
+  const { log, said } = listen()
+  const second = await start(directory, database, { log })
+  await serveOne(second, 'replaced-b')
+  expect(await second.drain(5_000)).toBe(true)
+  await second.close()
+  expect(second.gatewayId).toBe(first.gatewayId)
+  expect((await books('replaced-')).events).toHaveLength(6)
+  expect(said).toHaveLength(1)
+  expect(said[0]).toContain('the journal was cut or replaced')
+})
+
+test('a ledger that was set back: that is told, and it gets what the journal still has', async () => {
+  const sizes = { segmentBytes: 64 * 1024, bytesMax: 1024 * 1024 }
+  const first = await start(directory, database, sizes)
+  for (let i = 0; i < 100; i += 1) await serveOne(first, `back-${String(i).padStart(3, '0')}`)
+  await first.drain(5_000)
+  await first.close()
+  await database.transaction(platformScope, (tx) =>
+    sql`UPDATE journal_checkpoints SET applied_sequence = 1 WHERE gateway_id = ${first.gatewayId}`.execute(
+      tx,
+    ),
+  )
+  const { log, said } = listen()
+  const second = await start(directory, database, { ...sizes, log })
+  await serveOne(second, 'back-100')
+  expect(await second.drain(5_000)).toBe(true)
+  await second.close()
+  expect((await books('back-')).events).toHaveLength(101)
+  expect(said).toHaveLength(1)
+  expect(said[0]).toContain('the database was set back')
+})
+
+test('two gateways post to the same accounts side by side, and each charge is there', async () => {
+  const gateways = await Promise.all(['a', 'b'].map((name) => start(join(directory, name))))
+  await Promise.all(
+    gateways.flatMap((gateway, index) =>
+      Array.from({ length: 300 }, (_, count) => serveOne(gateway, `both-${index}-${count}`)),
+    ),
+  )
+  const drained = await Promise.all(gateways.map((gateway) => gateway.drain(10_000)))
+  expect(drained).toEqual([true, true])
+  for (const gateway of gateways) await gateway.close()
+  const after = await books('both-')
+  expect(after.events).toHaveLength(600)
+  expect(after.charged).toBe(600n * 4_900n)
+  expect(after.sum).toBe(0n)
+})
+
+test('with the space used up nobody is admitted, and everybody who was is settled, progress left out', async () => {
+  const away = unreachable()
+  const billing = await start(directory, away, {
+    segmentBytes: 64 * 1024,
+    bytesMax: 256 * 1024,
+  })
+  const holds: Hold[] = []
+  const admitAll = async (): Promise<never> => {
+    for (;;) holds.push(await billing.open(request(`space-${holds.length}`)))
+  }
+  await expect(admitAll()).rejects.toMatchObject({ code: 'billing.journal_full' })
+  expect(holds.length).toBeGreaterThan(10)
+  for (let tokens = 64; tokens < 64 * 50; tokens += 64)
+    for (const hold of holds) hold.progress(usage(8, tokens))
+  for (const hold of holds) await hold.settle(settlement('completed', usage(1, 1)))
+  await billing.close()
+  await away.close()
+  const back = await start(directory, database)
+  expect(await back.drain(5_000)).toBe(true)
+  await back.close()
+  const events = (await books('space-')).events
+  expect(events).toHaveLength(holds.length)
+  expect(new Set(events.map((event) => event.outcome))).toEqual(new Set(['completed']))
+})
+
+test('after a failed write nobody is admitted, no settlement is promised, and the gateway is told to end', async () => {
+  const away = unreachable()
+  let isBroken = false
+  const fatal: Error[] = []
+  const billing = await start(directory, away, {
+    onFatal: (error) => fatal.push(error),
+    files: {
+      ...systemFiles,
+      write: (...write) =>
+        isBroken ? Promise.reject(new Error('EIO')) : systemFiles.write(...write),
+    },
+  })
+  const hold = await billing.open(request('broken-1'))
+  isBroken = true
+  const settling = hold.settle(settlement('completed', usage(1, 1)))
+  await expect(settling).rejects.toMatchObject({ code: 'billing.journal_failed' })
+  isBroken = false
+  await expect(billing.open(request('broken-2'))).rejects.toMatchObject({
+    code: 'billing.journal_failed',
+  })
+  expect(fatal).toHaveLength(1)
+  await billing.close()
+  await away.close()
+  const back = await start()
+  expect(await back.drain(5_000)).toBe(true)
+  await back.close()
+  // Its client saw no end, so it is billed as a crash: its input.
+  expect((await books('broken-')).events).toMatchObject([
+    { request_id: 'broken-1', outcome: 'crashed', amount_nanos: 9_000n },
+  ])
+})
+
+test('a settlement with fractions of milliseconds does not stop the ledger', async () => {
+  const billing = await start()
+  const hold = await billing.open(request('fraction-1'))
+  await hold.settle({
+    ...settlement('completed', usage(1, 1)),
+    timeToFirstTokenMs: 1.75,
+    durationMs: -0.4,
+  })
+  expect(await billing.drain(5_000)).toBe(true)
+  await billing.close()
+  expect((await books('fraction-')).events).toHaveLength(1)
+})
+
+test('a hold is settled once, and a request opened once: anything else is a bug', async () => {
+  const billing = await start()
+  const hold = await billing.open(request('twice-1'))
+  await expect(billing.open(request('twice-1'))).rejects.toThrow('opened once')
+  await hold.settle(settlement('completed', usage(1, 1)))
+  await expect(hold.settle(settlement('completed', usage(1, 1)))).rejects.toThrow('settled once')
+  await billing.close()
 })
 
 test('two processes never write one journal', async () => {

@@ -102,7 +102,7 @@ async function openLocked(options: BillingOptions, unlock: () => void): Promise<
   )
   await settleLeftovers(unsettled.list(), { journal, gatewayId, clock, log })
 
-  /** Where the open record of each unsettled hold stands, oldest first: the journal is not forgotten past the oldest. */
+  /** Each unsettled hold, oldest first, and the sequence that its open record cannot stand before: the journal keeps the rest. */
   const openSequences = new Map<string, bigint>()
   const shipper = startShipper({
     journal,
@@ -121,13 +121,13 @@ async function openLocked(options: BillingOptions, unlock: () => void): Promise<
       const key = `${request.requestId} ${request.leg}`
       assert(!openSequences.has(key), 'a request is opened once')
       const text = describeRequest(request, gatewayId)
-      journal.reserve(reservedBytes)
+      openSequences.set(key, journal.nextSequence)
       try {
-        openSequences.set(key, journal.nextSequence)
+        await journal.reserve(reservedBytes)
+        // When this fails, the journal has ended, and what is reserved in it with it.
         await journal.append((sequence) => encodeOpen(text, sequence))
       } catch (error) {
         openSequences.delete(key)
-        journal.release(reservedBytes)
         throw error
       }
       const onSettled = (): void => void openSequences.delete(key)

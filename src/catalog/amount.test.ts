@@ -1,4 +1,4 @@
-import fastCheck from 'fast-check'
+import { assert, bigInt, property } from 'fast-check'
 import { expect, test } from 'vitest'
 import { nanosFromPerMillion, perMillionFromNanos } from './amount.ts'
 
@@ -22,8 +22,8 @@ test.each(['', '-1', '0,9', '1e3', '0.0001', '.5', '5.', ' 1', '1 ', '0x1', '123
 )
 
 test('what is written out reads back as the same amount', () => {
-  fastCheck.assert(
-    fastCheck.property(fastCheck.bigInt({ min: 0n, max: 999_999_999_999n }), (nanos) => {
+  assert(
+    property(bigInt({ min: 0n, max: 999_999_999_999n }), (nanos) => {
       expect(nanosFromPerMillion(perMillionFromNanos(nanos))).toBe(nanos)
     }),
   )

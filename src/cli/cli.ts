@@ -2,17 +2,16 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
-import { readConfig } from '../app/config.ts'
 import { Fault } from '../platform/fault.ts'
 import { agentCommand } from './agent.ts'
 import { auditCommand } from './audit.ts'
 import { chatCommand } from './chat.ts'
 import { CliError, type CliCommand } from './command.ts'
-import { connectControl } from './control-client.ts'
 import { controlCommand } from './control.ts'
 import { doctorCommand } from './doctor.ts'
 import { engineCommand } from './engine.ts'
 import { gatewayCommand } from './gateway.ts'
+import type { GlobalOptions } from './global-options.ts'
 import { keyCommand } from './key.ts'
 import { modelCommand } from './model.ts'
 import { createOutput } from './output.ts'
@@ -74,14 +73,9 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   const output = createOutput(isJson)
   const cli = {
     ...output,
-    control: () => {
-      const { data, config, controlUrl, token } = program.opts<GlobalOptions>()
-      const settings = readConfig({ dataDirectory: data, configFile: config })
-      return connectControl({
-        url: controlUrl ?? settings.agent.controlUrl,
-        token: token ?? settings.adminToken,
-        dataDirectory: settings.dataDirectory,
-      })
+    control: async () => {
+      const { connectControl } = await import('./control-client.ts')
+      return connectControl(program.opts<GlobalOptions>())
     },
   }
   for (const command of commands) command.register(program, cli)
@@ -92,14 +86,6 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   } catch (error) {
     return tell(error, isJson)
   }
-}
-
-export interface GlobalOptions {
-  readonly data?: string
-  readonly config?: string
-  readonly json?: boolean
-  readonly controlUrl?: string
-  readonly token?: string
 }
 
 /** The common flags may stand before or after the command. */

@@ -1,82 +1,67 @@
 /** Calls the control API on behalf of a command, and turns its refusals into advice. */
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { readToken } from '../app/bootstrap.ts'
+import { readToken } from '../app/tokens.ts'
+import { readConfig } from '../app/config.ts'
+import { readEndpoints } from '../app/leftovers.ts'
 import { CliError, type ControlClient } from './command.ts'
+import type { GlobalOptions } from './global-options.ts'
 
+/** Engines may be asked for their models meanwhile. */
 const timeoutMs = 60_000
 
-export interface ControlAccess {
-  /** `undefined` for the address and the token that the local data folder knows. */
-  readonly url: string | undefined
-  readonly token: string | undefined
-  readonly dataDirectory: string
-}
-
-export async function connectControl(access: ControlAccess): Promise<ControlClient> {
-  const url = access.url ?? (await localUrl(access.dataDirectory))
-  const token = access.token ?? readToken(access.dataDirectory, 'admin-token')
+/** Connects with flags, else the environment, else what the local data folder knows. */
+export function connectControl(globals: GlobalOptions): Promise<ControlClient> {
+  const config = readConfig({ dataDirectory: globals.data, configFile: globals.config })
+  const { dataDirectory, control } = config
+  const url = (
+    globals.controlUrl ??
+    config.agent.controlUrl ??
+    readEndpoints(dataDirectory)?.controlUrl ??
+    `http://127.0.0.1:${control.port}`
+  ).replace(/\/+$/, '')
+  const token = globals.token ?? config.adminToken ?? readToken(dataDirectory, 'admin-token')
   if (token === undefined) {
     throw new CliError(
-      `There is no access token in ${access.dataDirectory}. Give --token, set COLONNADE_ADMIN_TOKEN, or name the data folder with --data.`,
+      `There is no access token in ${dataDirectory}. Give --token, set COLONNADE_ADMIN_TOKEN, or name the data folder with --data.`,
     )
   }
-  return { call: (method, path, body) => call({ url, token, method, path, body }) }
+  return Promise.resolve({
+    call: (method, path, body) => call({ url, token, method, path, body }),
+  })
 }
 
-/** What `serve` has written about itself. */
-export interface LocalEndpoints {
-  readonly apiUrl: string
-  readonly controlUrl: string
-  readonly pid: number
-}
-
-export async function readLocalEndpoints(
-  dataDirectory: string,
-): Promise<LocalEndpoints | undefined> {
-  try {
-    const value: unknown = JSON.parse(
-      await readFile(join(dataDirectory, 'run', 'endpoints.json'), 'utf8'),
-    )
-    // Written by serve.
-    return value as LocalEndpoints
-  } catch {
-    // Nothing has been started with this folder.
-    return undefined
-  }
-}
-
-async function localUrl(dataDirectory: string): Promise<string> {
-  const endpoints = await readLocalEndpoints(dataDirectory)
-  return endpoints?.controlUrl ?? 'http://127.0.0.1:8081'
-}
-
-async function call(request: {
+interface Call {
   readonly url: string
   readonly token: string
   readonly method: string
   readonly path: string
   readonly body: unknown
-}): Promise<unknown> {
-  let response: Response
-  try {
-    response = await fetch(`${request.url}${request.path}`, {
-      method: request.method,
-      headers: {
-        authorization: `Bearer ${request.token}`,
-        ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
-      signal: AbortSignal.timeout(timeoutMs),
-    })
-  } catch {
-    throw new CliError(
-      `The control API does not answer at ${request.url}. Is 'colonnade serve' running? Another address goes with --control-url.`,
-    )
-  }
+}
+
+async function call({ url, token, method, path, body }: Call): Promise<unknown> {
+  const response = await fetch(`${url}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    signal: AbortSignal.timeout(timeoutMs),
+  }).catch((error: unknown) => {
+    throw unreachable(url, error)
+  })
   const value: unknown = await response.json().catch(() => undefined)
   if (response.ok) return value
   throw new CliError(messageOf(value) ?? `The control API answered ${response.status}.`)
+}
+
+function unreachable(url: string, error: unknown): CliError {
+  if (error instanceof Error && error.name === 'TimeoutError')
+    return new CliError(
+      `The control API at ${url} did not answer within ${timeoutMs / 1_000} s. Try again, or run 'colonnade doctor'.`,
+    )
+  return new CliError(
+    `The control API does not answer at ${url}. Is 'colonnade serve' running? Another address goes with --control-url.`,
+  )
 }
 
 function messageOf(value: unknown): string | undefined {

@@ -1,21 +1,25 @@
 /** `colonnade control`: this role alone, for installations with several machines. */
-import { readConfig } from '../app/config.ts'
-import { runRole } from '../app/lifecycle.ts'
-import { startControl } from '../app/wire-control.ts'
-import { createLogger } from '../platform/log.ts'
+import type { GlobalOptions } from './global-options.ts'
 import type { CliCommand } from './command.ts'
 
 export const controlCommand: CliCommand = {
   register(program) {
     program
       .command('control')
-      .description(
-        'run the control role alone (settings come from the environment and the configuration file)',
-      )
-      .action(async () => {
-        const { data, config: configFile } = program.opts<{ data?: string; config?: string }>()
-        const config = readConfig({ dataDirectory: data, configFile })
-        await runRole(createLogger('control', config.logLevel), () => startControl(config))
-      })
+      .description('run the control role alone; settings come from the environment and the file')
+      .action(() => run(program.opts<GlobalOptions>()))
   },
+}
+
+/** Each role loads only what it needs, so that one that died is back soon. */
+async function run(globals: GlobalOptions): Promise<void> {
+  const { readConfig } = await import('../app/config.ts')
+  const { runRole } = await import('../app/lifecycle.ts')
+  const { prepareControl } = await import('../app/standalone.ts')
+  const { startControl } = await import('../app/wire-control.ts')
+  const { createLogger } = await import('../platform/log.ts')
+  const config = readConfig({ dataDirectory: globals.data, configFile: globals.config })
+  await runRole(createLogger('control', config.logLevel), async () =>
+    startControl(await prepareControl(config)),
+  )
 }

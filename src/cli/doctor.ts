@@ -1,18 +1,25 @@
 /** `colonnade doctor`: looks at everything that must work, and says what to do about what does not. */
-import { accessSync, constants, existsSync, statfsSync } from 'node:fs'
-import { readConfig } from '../app/config.ts'
+import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { z } from 'zod'
+import { readConfig, type Config } from '../app/config.ts'
+import { readEndpoints, type Endpoints } from '../app/leftovers.ts'
 import type { Cli, CliCommand } from './command.ts'
-import type { GlobalOptions } from './cli.ts'
-import { readLocalEndpoints } from './control-client.ts'
+import type { GlobalOptions } from './global-options.ts'
 
 interface Finding {
   readonly name: string
   readonly ok: boolean
+  /** What was found; when it is not right, what to do. */
   readonly detail: string
 }
 
+/** Two default models and a journal. */
 const freeBytesMin = 2 * 1024 ** 3
 const timeoutMs = 3_000
+/** A healthy journal empties within seconds. */
+const lagRecordsMax = 1_000
+const start = "run 'colonnade serve'"
 
 export const doctorCommand: CliCommand = {
   register(program, cli) {
@@ -25,95 +32,133 @@ export const doctorCommand: CliCommand = {
 
 async function examine(cli: Cli, globals: GlobalOptions): Promise<void> {
   const config = readConfig({ dataDirectory: globals.data, configFile: globals.config })
-  const endpoints = await readLocalEndpoints(config.dataDirectory)
+  const endpoints = readEndpoints(config.dataDirectory)
   const findings = [
-    {
-      name: 'Node',
-      ok: Number(process.versions.node.split('.')[0]) >= 26,
-      detail: process.version,
-    },
+    checkNode(),
     checkData(config.dataDirectory),
     checkSpace(config.dataDirectory),
-    await checkUrl('API', endpoints && `${endpoints.apiUrl}/ready`),
-    await checkUrl('control API', endpoints && `${endpoints.controlUrl}/ready`),
-    await checkEngines(cli),
+    await checkDatabase(config),
+    await checkUrl('control', endpoints && `${endpoints.controlUrl}/ready`),
+    await checkUrl('gateway', endpoints && endpoints.apiUrl.replace(/v1$/, 'ready')),
+    ...(await checkJournals(endpoints)),
+    await checkModels(cli),
   ]
-  if (findings.some((finding) => !finding.ok)) process.exitCode = 1
-  cli.result(findings, () =>
-    findings
-      .map((finding) => `${finding.ok ? '✓' : '✗'} ${finding.name}: ${finding.detail}`)
-      .join('\n'),
-  )
+  if (findings.some(({ ok }) => !ok)) process.exitCode = 1
+  cli.result(findings, () => findings.map(render).join('\n'))
+}
+
+function render({ name, ok, detail }: Finding): string {
+  return `${ok ? '✓' : '✗'} ${name.padEnd(11)}  ${detail}`
+}
+
+function checkNode(): Finding {
+  const path = join(import.meta.dirname, '../../package.json')
+  const { optionalDependencies: pinned } = z
+    .object({ optionalDependencies: z.record(z.string(), z.string()) })
+    .parse(JSON.parse(readFileSync(path, 'utf8')))
+  const wanted = Object.entries(pinned).find(([name]) => name.startsWith('node-'))?.[1] ?? ''
+  const found = process.versions.node
+  const ok = found === wanted
+  return {
+    name: 'Node',
+    ok,
+    detail: ok ? found : `${found} instead of ${wanted}; start with bin/colonnade.mjs`,
+  }
 }
 
 function checkData(directory: string): Finding {
   const name = 'data folder'
   if (!existsSync(directory))
-    return {
-      name,
-      ok: false,
-      detail: `${directory} does not exist yet; 'colonnade serve' makes it`,
-    }
+    return { name, ok: false, detail: `${directory} does not exist yet; ${start}` }
   try {
     accessSync(directory, constants.R_OK | constants.W_OK)
     return { name, ok: true, detail: directory }
   } catch {
-    return {
-      name,
-      ok: false,
-      detail: `${directory} is not writable for this user; choose another with --data`,
-    }
+    const detail = `${directory} is not writable for this user; choose another with --data`
+    return { name, ok: false, detail }
   }
 }
 
 function checkSpace(directory: string): Finding {
-  const stats = statfsSync(existsSync(directory) ? directory : '/')
-  const freeBytes = stats.bavail * stats.bsize
-  const detail = `${(freeBytes / 1024 ** 3).toFixed(1)} GiB free`
+  let place = directory
+  while (!existsSync(place)) place = dirname(place)
+  const { bavail, bsize } = statfsSync(place)
+  const freeBytes = bavail * bsize
   const ok = freeBytes >= freeBytesMin
+  const found = `${(freeBytes / 1024 ** 3).toFixed(1)} GiB free`
   return {
     name: 'disk',
     ok,
-    detail: ok ? detail : `${detail}; models and the journal need more, free some space`,
+    detail: ok ? found : `${found}; models and the journal need more, make room`,
+  }
+}
+
+async function checkDatabase(config: Config): Promise<Finding> {
+  const name = 'database'
+  try {
+    const { checkDatabase: check } = await import('../app/database-check.ts')
+    const { version, missing } = await check(config)
+    if (missing.length === 0) return { name, ok: true, detail: `PostgreSQL ${version}, migrated` }
+    const detail = `not migrated: ${missing.join(', ')}; restart 'colonnade serve'`
+    return { name, ok: false, detail }
+  } catch {
+    const what = config.database.url === undefined ? 'the embedded one' : 'the one of DATABASE_URL'
+    return { name, ok: false, detail: `${what} does not answer; ${start}` }
   }
 }
 
 async function checkUrl(name: string, url: string | undefined): Promise<Finding> {
-  if (url === undefined) return { name, ok: false, detail: "not started; run 'colonnade serve'" }
+  if (url === undefined) return { name, ok: false, detail: `not started; ${start}` }
+  const answer = await get(url)
+  if (answer?.ok) return { name, ok: true, detail: url }
+  const found = answer ? `answers ${answer.status}` : 'does not answer'
+  return { name, ok: false, detail: `${url} ${found}; see the output of 'colonnade serve'` }
+}
+
+async function checkJournals(endpoints: Endpoints | undefined): Promise<readonly Finding[]> {
+  const roles = Object.entries(endpoints?.roles ?? {})
+  const findings = roles.map(async ([role, { metricsUrl }]): Promise<Finding | undefined> => {
+    if (metricsUrl === undefined) return undefined
+    const text = await (await get(metricsUrl))?.text()
+    const lag = /^colonnade_journal_lag_records (\d+)/m.exec(text ?? '')?.[1]
+    const name = `journal ${role.split(' ')[1] ?? ''}`.trim()
+    if (lag === undefined) return { name, ok: false, detail: `${metricsUrl} does not answer` }
+    const ok = Number(lag) <= lagRecordsMax
+    const advice = ok ? '' : '; is the database away or slow?'
+    return { name, ok, detail: `${lag} records wait for the ledger${advice}` }
+  })
+  return (await Promise.all(findings)).filter((finding) => finding !== undefined)
+}
+
+const replicas = z.object({
+  data: z.array(
+    z.object({ modelId: z.string(), state: z.string(), detail: z.string().nullable() }),
+  ),
+})
+
+async function checkModels(cli: Cli): Promise<Finding> {
+  const name = 'models'
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) })
-    if (response.ok) return { name, ok: true, detail: `${url} answers` }
-    return {
-      name,
-      ok: false,
-      detail: `${url} answers ${response.status}; look at the output of 'colonnade serve'`,
-    }
-  } catch {
-    return { name, ok: false, detail: `${url} does not answer; is 'colonnade serve' running?` }
+    const control = await cli.control()
+    const { data } = replicas.parse(await control.call('GET', '/api/v1/engines?limit=500'))
+    const ready = data.filter(({ state }) => state === 'ready')
+    const failed = data.find(({ state }) => state === 'failed')
+    if (failed)
+      return { name, ok: false, detail: `${failed.modelId}: ${failed.detail ?? 'failed'}` }
+    if (ready.length > 0)
+      return { name, ok: true, detail: ready.map(({ modelId }) => modelId).join(', ') }
+    const detail =
+      'none answers; give one: colonnade model add ./file.gguf, or: colonnade engine add http://host:port'
+    return { name, ok: false, detail }
+  } catch (error) {
+    return { name, ok: false, detail: error instanceof Error ? error.message : 'unknown' }
   }
 }
 
-async function checkEngines(cli: Cli): Promise<Finding> {
-  const name = 'engines'
+async function get(url: string): Promise<Response | undefined> {
   try {
-    const client = await cli.control()
-    const answer = await client.call('GET', '/api/v1/engines')
-    const data =
-      typeof answer === 'object' &&
-      answer !== null &&
-      'data' in answer &&
-      Array.isArray(answer.data)
-        ? answer.data
-        : []
-    const ready = data.filter((engine: { state?: unknown }) => engine.state === 'ready').length
-    const advice =
-      "; see 'colonnade engine list', 'colonnade model pull' and 'colonnade engine add'"
-    return {
-      name,
-      ok: ready > 0,
-      detail: `${ready} of ${data.length} ready${ready > 0 ? '' : advice}`,
-    }
-  } catch (error) {
-    return { name, ok: false, detail: error instanceof Error ? error.message : 'cannot be listed' }
+    return await fetch(url, { signal: AbortSignal.timeout(timeoutMs) })
+  } catch {
+    return undefined
   }
 }

@@ -305,14 +305,14 @@ async function enable(
   const body = { unpriced: options.unpriced ?? false }
   const now = model.parse(await control.call('POST', `${pathOf(id)}/enable`, body))
   cli.result(now, () => {
-    const price = options.unpriced
+    const pricing = options.unpriced
       ? `\nIt has no price and is refused until one is set: colonnade model price ${id} --list standard --input 0.9 --output 4`
       : ''
     const engine =
       now.state === null
         ? `\nNothing runs it yet: colonnade model pull ${id}, or colonnade engine add http://host:port`
         : ''
-    return `${id} is offered.${price}${engine}`
+    return `${id} is offered.${pricing}${engine}`
   })
 }
 

@@ -2,10 +2,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { readConfig, type Config } from '../app/config.ts'
-import { startPlatform, type PlatformEvent } from '../app/platform.ts'
+import type { PlatformEvent } from '../app/platform.ts'
 import { systemClock } from '../platform/clock.ts'
 import { renderBanner } from './banner.ts'
-import type { GlobalOptions } from './cli.ts'
+import type { GlobalOptions } from './global-options.ts'
 import type { CliCommand } from './command.ts'
 import { createOutput, type Output } from './output.ts'
 
@@ -60,6 +60,8 @@ async function serve(globals: GlobalOptions, options: ServeOptions): Promise<voi
     () => hurry(),
   )
 
+  // The largest part of the program; other commands do without it.
+  const { startPlatform } = await import('../app/platform.ts')
   const platform = await startPlatform(config, createTeller(output))
   hurry = () => void platform.stop()
   const model = await platform.waitForModel(ending.signal)

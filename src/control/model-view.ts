@@ -89,8 +89,7 @@ export async function viewModel(tx: Sql<unknown>, model: Model, nowMs: number): 
 }
 
 function bestReplica(replicas: readonly Replica[]): Replica | undefined {
-  const rank = (replica: Replica): number => stateOrder.indexOf(replica.state)
-  return replicas.toSorted((a, b) => rank(a) - rank(b))[0]
+  return replicas.toSorted((a, b) => stateOrder.indexOf(a.state) - stateOrder.indexOf(b.state))[0]
 }
 
 export function viewPrice(price: Price): z.infer<typeof priceView> {

@@ -191,7 +191,10 @@ export async function updateApiKey(
   return row ? withSecrets(tx, row) : notFound('API key')
 }
 
-/** Gives the key a new secret; the old ones work until the overlap ends. */
+/**
+ * Gives the key a new secret; the old one works until the overlap ends. A key never has more than two that work: while an overlap runs, only
+ * a rotation without one is taken, which ends all earlier secrets at once.
+ */
 export async function rotateApiKey(
   tx: Tx,
   tenantId: string,
@@ -202,12 +205,15 @@ export async function rotateApiKey(
   const row = await store.lockApiKey(own(tx), tenantId, apiKeyId)
   if (!row) return notFound('API key')
   if (row.revoked_at) throw refuse('client.conflict', 'This key is revoked. Create a new one.')
-  await store.expireSecrets(
-    own(tx),
-    tenantId,
-    apiKeyId,
-    new Date(rotation.nowMs + rotation.overlapMs),
-  )
+  const secrets = await store.selectSecrets(own(tx), tenantId, [apiKeyId])
+  const overlapping = secrets.find(({ expires_at: end }) => end && end.getTime() > rotation.nowMs)
+  if (overlapping?.expires_at && rotation.overlapMs > 0)
+    throw refuse(
+      'client.conflict',
+      `An earlier secret of this key works until ${overlapping.expires_at.toISOString()}. Wait, or rotate without an overlap, which ends it now.`,
+    )
+  const end = new Date(rotation.nowMs + rotation.overlapMs)
+  await store.expireSecrets(own(tx), tenantId, apiKeyId, end)
   const secret = await addSecret(tx, row, pepper)
   return { key: await withSecrets(tx, row), secret }
 }

@@ -30,8 +30,8 @@ const attemptsMax = 100
 const retryDelayMs = 500
 
 /** Resolves when the whole file is on disk. Throws `upstream.*` when the server does not give it, after which a part of it may remain. */
-export async function download(download: Download): Promise<void> {
-  const { http, https, no } = download.settings.proxy
+export async function download(wanted: Download): Promise<void> {
+  const { http, https, no } = wanted.settings.proxy
   // Empty strings keep undici from reading the environment by itself.
   const dispatcher = new EnvHttpProxyAgent({
     httpProxy: http ?? '',
@@ -39,29 +39,29 @@ export async function download(download: Download): Promise<void> {
     noProxy: no ?? '',
   })
   try {
-    await downloadPersistently(download, dispatcher)
+    await downloadPersistently(wanted, dispatcher)
   } finally {
     await dispatcher.destroy()
   }
 }
 
-async function downloadPersistently(download: Download, dispatcher: Dispatcher): Promise<void> {
+async function downloadPersistently(wanted: Download, dispatcher: Dispatcher): Promise<void> {
   let hasReceived = false
   let fruitless = 0
   const onBytes: Download['onBytes'] = (receivedBytes, totalBytes) => {
     hasReceived = true
     fruitless = 0
-    download.onBytes(receivedBytes, totalBytes)
+    wanted.onBytes(receivedBytes, totalBytes)
   }
   for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
     try {
-      if ((await attemptDownload({ ...download, onBytes }, dispatcher)) === 'complete') return
+      if ((await attemptDownload({ ...wanted, onBytes }, dispatcher)) === 'complete') return
     } catch (error) {
-      download.signal.throwIfAborted()
+      wanted.signal.throwIfAborted()
       const fault = toTransferFault(error)
       const isLost = !hasReceived || !fault.code.startsWith('upstream.')
       if (isLost || fault.code === 'upstream.rejected' || fruitless >= fruitlessMax) throw fault
-      await sleep(retryDelayMs * 2 ** fruitless, undefined, { signal: download.signal })
+      await sleep(retryDelayMs * 2 ** fruitless, undefined, { signal: wanted.signal })
       fruitless += 1
     }
   }

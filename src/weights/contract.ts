@@ -25,6 +25,8 @@ export interface FetchRequest {
   readonly companions: readonly string[]
   /** Where to work. What lies there from an earlier attempt at the same source may be used. */
   readonly directory: string
+  /** Of the file that the source names; for checks ahead, never to be relied on. */
+  readonly expectedBytes: number | undefined
   readonly settings: WeightSettings
   readonly signal: AbortSignal
   readonly onBytes: (receivedBytes: number, totalBytes: number | undefined) => void

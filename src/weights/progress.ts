@@ -43,10 +43,14 @@ function fractionOf(receivedBytes: number, totalBytes: number | undefined): numb
 }
 
 function megabytes(receivedBytes: number, totalBytes: number | undefined): string {
-  const format = (bytes: number): string => (bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)
+  const received = toMegabytes(receivedBytes)
   return totalBytes === undefined
-    ? `${format(receivedBytes)} MB`
-    : `${format(receivedBytes)} of ${format(totalBytes)} MB`
+    ? `${received} MB`
+    : `${received} of ${toMegabytes(totalBytes)} MB`
+}
+
+function toMegabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)
 }
 
 /** Bytes between two reports: at most 200 reports for a file whose size is known. */

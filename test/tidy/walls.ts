@@ -51,8 +51,8 @@ const ioFiles = ['src/billing/shipper.ts', 'src/billing/report.ts']
 
 /** Doors besides `<module>.ts`. `billing.ts` is for gateways, who write; `report.ts` for control, which reads. */
 const otherFrontDoors = ['src/billing/report.ts']
-/** A table inside a folder of I/O. */
-const pureFiles = ['src/weights/defaults.ts']
+/** Pure files inside a folder of I/O. */
+const pureFiles = ['src/weights/defaults.ts', 'src/weights/progress.ts']
 
 const purePlatform = ['assert.ts', 'fault.ts', 'schema.ts'].map((file) => `src/platform/${file}`)
 /** Built-in modules that compute and touch nothing. */
@@ -236,11 +236,14 @@ interface Ban {
 
 const domainRules = new RegExp(`^src/(${domains.join('|')})/`)
 
+/** A program of its own: it has an entry point, an environment and a parent that reads its output. */
+const engineProcess = /^src\/engines\/embedded\/main\.ts$/
+
 export const bans: readonly Ban[] = [
   {
     what: /\bprocess\.env\b/,
     // The supervisor hands the environment on to its roles unread.
-    except: [/^src\/app\/(?:config|platform)\.ts$/, /^src\/engines\/embedded\/main\.ts$/],
+    except: [/^src\/app\/(?:config|platform)\.ts$/, engineProcess],
     instead: 'only app/config.ts reads the environment; take the value from Config',
   },
   {
@@ -250,7 +253,7 @@ export const bans: readonly Ban[] = [
   },
   {
     what: /\bMath\.random\b|\brandom(?:Bytes|UUID|Int)\b|\bgetRandomValues\b/,
-    except: [/^src\/(?:platform|app)\//],
+    except: [/^src\/(?:platform|app)\//, engineProcess],
     instead: 'use platform/ids.ts',
   },
   {
@@ -266,12 +269,12 @@ export const bans: readonly Ban[] = [
   },
   {
     what: /\bprocess\.stdout\b/,
-    except: [/^src\/cli\//],
+    except: [/^src\/cli\//, engineProcess],
     instead: 'only commands write to standard output',
   },
   {
     what: /\bprocess\.exit\(/,
-    except: [/^src\/(app|cli)\//, /^src\/main\.ts$/, /^src\/engines\/embedded\/main\.ts$/],
+    except: [/^src\/(app|cli)\//, /^src\/main\.ts$/, engineProcess],
     instead: 'throw, and let app decide how the process ends',
   },
 ]

@@ -39,8 +39,11 @@ export interface Journal {
   readonly bytes: number
   /** Whether so many bytes are free that nobody has reserved. */
   hasRoom(bytes: number): boolean
-  /** Takes bytes for later appends. Throws `billing.journal_full`, `billing.journal_failed`, or `capacity.overloaded` while the disk is stuck. */
-  reserve(bytes: number): void
+  /**
+   * Takes bytes for later appends. Throws `billing.journal_full`, `billing.journal_failed`, or `capacity.overloaded` while the disk
+   * does not answer.
+   */
+  reserve(bytes: number): Promise<void>
   release(bytes: number): void
   /** `encode` gets the event's sequence. Throws `billing.journal_failed`. */
   append(encode: (sequence: bigint) => string): Promise<void>
@@ -266,13 +269,18 @@ export async function openJournal(
       return bytes()
     },
     hasRoom: (wanted) => freeBytes() >= wanted,
-    reserve(wanted) {
-      if (failure) throw failure
-      if (writingSinceMs !== undefined && clock.monotonicMs() - writingSinceMs > stallMs)
-        throw stalled()
-      // A whole segment ahead: making one takes longer than a burst takes to fill half of one.
-      if (freeBytes() < segmentBytes) allocate()
-      if (freeBytes() < wanted) throw full(allocationError)
+    async reserve(wanted) {
+      for (;;) {
+        if (failure) throw failure
+        if (writingSinceMs !== undefined && clock.monotonicMs() - writingSinceMs > stallMs)
+          throw stalled()
+        // A whole segment ahead: making one takes longer than a burst takes to fill half of one.
+        if (freeBytes() < segmentBytes) allocate()
+        if (freeBytes() >= wanted) break
+        if (!allocating) throw full(allocationError)
+        await allocating
+        if (allocationError !== undefined) throw full(allocationError)
+      }
       reservedBytes += wanted
     },
     release(given) {

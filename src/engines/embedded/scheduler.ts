@@ -80,9 +80,11 @@ export interface SchedulerOptions {
 const waitingMax = 256
 const overloadedRetryMs = 1_000
 /** Aborts are to be felt within 100 ms, and a step cannot be interrupted. */
-const stepMsTarget = 70
-/** Below this, a prompt would starve behind running answers. */
-const promptTokensMin = 8
+const stepMsTarget = 80
+/** Smaller batches waste time on slow machines. */
+const stepTokensMin = 16
+/** Of each step's tokens, what running answers get while prompts wait for their first token. */
+const answerShare = 1 / 3
 /** Weight of the newest step in the running average of a token's cost. */
 const costSmoothing = 0.2
 
@@ -120,7 +122,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   let uses = 0
   let loop: Promise<void> | undefined
   let isStopping = false
-  let tokenCostMs = stepMsTarget / promptTokensMin
+  let tokenCostMs = stepMsTarget / stepTokensMin
+  let answerCredit = 0
   /** Picks nothing: it only tells the distribution that the model itself gave. */
   const observer = model.newSampler()
   observer.applyConfig({ temperature: 0 })
@@ -238,10 +241,13 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   }
 
   async function step(): Promise<void> {
-    const parts = planStep(running, {
-      batchTokens: options.batchTokens,
-      stepTokens: Math.floor(stepMsTarget / tokenCostMs),
-    })
+    const stepTokens = Math.max(stepTokensMin, Math.floor(stepMsTarget / tokenCostMs))
+    const { parts, credit } = planStep(
+      running,
+      Math.min(stepTokens, options.batchTokens),
+      answerCredit,
+    )
+    answerCredit = credit
     const total = parts.reduce((sum, part) => sum + part.tokens, 0)
     context.initBatch(total)
     const sampled: { sequence: Running; position: number }[] = []
@@ -338,25 +344,35 @@ interface StepPart<T> {
   readonly tokens: number
 }
 
-/** Every running answer gets its token; the prompts share what is left of the step, the oldest first. Pure. */
+/**
+ * Without prompts, every answer gets its next token. Prompts come first, the oldest ahead, because someone waits for a first word; but
+ * answers keep a share of the tokens. It is saved up as credit until all of them can go on together, for a batch costs less
+ * than its parts. Pure.
+ */
 export function planStep<
   T extends { readonly pending: Uint32Array; readonly generatedTokens: number },
 >(
   running: readonly T[],
-  limits: { readonly batchTokens: number; readonly stepTokens: number },
-): readonly StepPart<T>[] {
+  stepTokens: number,
+  creditBefore: number,
+): { readonly parts: readonly StepPart<T>[]; readonly credit: number } {
   const answers = running.filter((sequence) => sequence.generatedTokens > 0)
-  const parts: StepPart<T>[] = answers.map((sequence) => ({ sequence, tokens: 1 }))
-  const wanted = Math.max(promptTokensMin, limits.stepTokens - answers.length)
-  let left = Math.min(wanted, limits.batchTokens - answers.length)
-  for (const sequence of running) {
+  const prompts = running.filter((sequence) => sequence.generatedTokens === 0)
+  const parts: StepPart<T>[] = []
+  let credit = prompts.length === 0 ? answers.length : creditBefore + stepTokens * answerShare
+  let left = stepTokens
+  if (credit >= answers.length) {
+    for (const sequence of answers) parts.push({ sequence, tokens: 1 })
+    left -= answers.length
+    credit = 0
+  }
+  for (const sequence of prompts) {
     if (left <= 0) break
-    if (sequence.generatedTokens > 0) continue
     const tokens = Math.min(left, sequence.pending.length)
     parts.push({ sequence, tokens })
     left -= tokens
   }
-  return parts
+  return { parts, credit }
 }
 
 /** `all` holds tokens and probabilities in pairs, the likeliest first. */

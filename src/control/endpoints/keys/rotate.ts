@@ -6,7 +6,12 @@ import { defineOperation } from '../../operation.ts'
 
 const params = z.object({ tenantId: z.string(), keyId: z.string() })
 const body = z.strictObject({
-  overlapMs: z.int().min(0).max(overlapMsMax).default(overlapMsDefault),
+  overlapMs: z
+    .int()
+    .min(0)
+    .max(overlapMsMax)
+    .default(overlapMsDefault)
+    .describe('How long the old secret works on. 0 ends all earlier secrets at once.'),
 })
 const result = z.object({ key: keyView, secret: z.string() })
 
