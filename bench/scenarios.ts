@@ -17,6 +17,7 @@ export type Metric =
   | 'gapP50Ms'
   | 'gapP99Ms'
   | 'lost'
+  | 'held'
   | 'short'
   | 'heldBytes'
   | 'foreignShare'
@@ -127,6 +128,7 @@ function streams(count: number, suits: Scenario['suits'], durations: Durations):
         gapP50Ms: result.gapP50Ms,
         gapP99Ms: result.gapP99Ms,
         lost: ended.lost,
+        held: ended.heldMax,
         short: ended.short,
         heldBytes: result.heldBytes,
       }

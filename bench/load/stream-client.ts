@@ -15,6 +15,7 @@ const firstEventMs: number[] = []
 const complaints: string[] = []
 let events = 0
 let begun = 0
+let heldMax = 0
 let complete = 0
 let lost = 0
 let short = 0
@@ -68,6 +69,7 @@ function open(order: StreamOrder): void {
     if (lastMs === 0) {
       firstEventMs.push(nowMs - sentMs)
       begun += 1
+      heldMax = Math.max(heldMax, begun - complete - lost)
       if (begun === order.streams) send({ type: 'holding' })
     } else {
       const bin = Math.min(gapBins.length - 1, Math.floor((nowMs - lastMs) / gapBinMs))
@@ -121,6 +123,7 @@ function report(): void {
     type: 'ended',
     complete,
     lost,
+    heldMax,
     short,
     firstEventP50Ms: firstEvent(0.5),
     firstEventP99Ms: firstEvent(0.99),

@@ -29,6 +29,8 @@ export interface Ended {
   readonly type: 'ended'
   readonly complete: number
   readonly lost: number
+  /** The most streams that had begun and not ended at one time. */
+  readonly heldMax: number
   /** Streams that ended with [DONE] but brought fewer events than tokens. */
   readonly short: number
   readonly firstEventP50Ms: number

@@ -84,7 +84,7 @@ export function stream(chat: Chat): void {
   }
   function give(count: number): void {
     for (let n = 0; n < count && sent < answer.tokens && sent < accidentAt; n += 1) {
-      // A reader that is slow is not owed the tokens that it could not take.
+      // A slow reader gets what it is owed when it reads again.
       if (response.writableNeedDrain) break
       sent += 1
       counts.tokens += 1

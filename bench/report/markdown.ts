@@ -32,6 +32,7 @@ const streamColumns: readonly Column[] = [
   { title: 'gap p99 ms', metric: 'gapP99Ms', digits: 1 },
   { title: 'core %', metric: 'cpuShare', digits: 0, factor: 100 },
   { title: 'memory MiB', metric: 'heldBytes', digits: 0, factor: 1 / mebibyte },
+  { title: 'held at once', metric: 'held', digits: 0 },
   { title: 'lost streams', metric: 'lost', digits: 0, worst: true },
 ]
 const absent = '–'
@@ -77,7 +78,7 @@ export function renderSummary(report: Report): string {
       added(report, name),
       cpu(report, 'streams-200', name),
       cpu(report, 'streams-1000', name),
-      lost(scenarioOf(report, 'streams-1000'), name),
+      kept(scenarioOf(report, 'streams-1000'), name),
       held === undefined ? idle : `${idle} → ${(held / mebibyte).toFixed(0)}`,
     ]
   })
@@ -87,7 +88,7 @@ export function renderSummary(report: Report): string {
     'added p50, 1 connection',
     'CPU per event, 200 streams',
     'CPU per event, 1,000 streams',
-    'streams lost of 1,000',
+    'of 1,000 streams: held at once, lost',
     'memory MiB, idle → 1,000 streams',
   ]
   return table(titles, rows)
@@ -116,9 +117,9 @@ function added(report: Report, name: string): string {
   return `${number((own - floor) * 1_000, 0)} µs`
 }
 
-function lost(scenario: ScenarioResult | undefined, name: string): string {
-  const spread = scenario?.peers[name]?.lost
-  return spread ? String(spread.max) : absent
+function kept(scenario: ScenarioResult | undefined, name: string): string {
+  const { held, lost } = scenario?.peers[name] ?? {}
+  return held && lost ? `${number(held.median, 0)}, ${number(lost.max, 0)}` : absent
 }
 
 function renderScenario(scenario: ScenarioResult, report: Report): string[] {

@@ -42,6 +42,7 @@ const report: Report = {
         nginx: { cpuMicros: one(8), lost: one(0), heldBytes: one(20 * 1024 ** 2) },
         Colonnade: {
           cpuMicros: one(12),
+          held: one(990),
           lost: { median: 0, min: 0, max: 7 },
           heldBytes: one(150 * 1024 ** 2),
         },
@@ -54,7 +55,7 @@ const report: Report = {
 
 test('the summary has multiples of nginx, added latency, the worst loss, and memory', () => {
   expect(renderSummary(report).split('\n').at(-1)).toBe(
-    '| Colonnade | 36.0 µs (3.00 ×) | 250 µs | – | 12.0 µs (1.50 ×) | 7 | 100 → 150 |',
+    '| Colonnade | 36.0 µs (3.00 ×) | 250 µs | – | 12.0 µs (1.50 ×) | 990, 7 | 100 → 150 |',
   )
 })
 

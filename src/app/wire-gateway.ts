@@ -24,6 +24,7 @@ import { loadSecrets, secretPath } from './secrets.ts'
 
 const exchangeLimits = { bodyTimeoutMs: 30_000, stalledReaderMs: 30_000, totalTimeoutMs: 3_600_000 }
 const keyUseFlushMs = 60_000
+const idleSweepMs = 100
 /** After its streams have ended, a gateway stays this long to bring the rest of its journal to the ledger. */
 const shipTimeoutMs = 10_000
 
@@ -139,8 +140,10 @@ export async function startGateway(config: Config): Promise<Role> {
     url: listeningUrl(gateway.app.server.address(), settings.host, config.tls !== undefined),
     async drain() {
       draining = true
-      // Idle connections close at once; busy ones after their answer.
+      // A connection that was busy at the first look turns idle with its answer, and its client may keep it for ever.
+      const sweep = setInterval(() => gateway.app.server.closeIdleConnections(), idleSweepMs)
       await gateway.app.close()
+      clearInterval(sweep)
     },
     async stop() {
       clearInterval(flushTimer)

@@ -25,6 +25,9 @@ export interface UsageEvidence {
   readonly complete: boolean
 }
 
+const deltasPerTokenMax = 4
+const deltasSlack = 8
+
 export function decideUsage(evidence: UsageEvidence): { usage: TokenUsage; suspect: boolean } {
   const { claimed, metered, bounds } = evidence
   if (claimed && isCredible(claimed, evidence)) {
@@ -61,8 +64,8 @@ function isCredible(claimed: TokenUsage, evidence: UsageEvidence): boolean {
     claimed.cachedInputTokens <= claimed.inputTokens &&
     claimed.outputTokens <= bounds.outputTokensMax &&
     claimed.reasoningTokens <= claimed.outputTokens &&
-    // Something said is at least one token; of a cut answer the last report may be older than the text.
-    (!complete || metered.outputTokens === 0 || claimed.outputTokens > 0)
+    // A delta is a token, give or take what parsers hold back and cut up; of a cut answer the last report may be older than the text.
+    (!complete || metered.outputTokens <= claimed.outputTokens * deltasPerTokenMax + deltasSlack)
   )
 }
 

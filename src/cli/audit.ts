@@ -142,7 +142,7 @@ async function verify(cli: Cli, options: { file?: string; head?: string }): Prom
       ? readLog(await cli.control(), '/api/v1/audit', 0)
       : readFileLog(options.file)
   const result = await verifyLog(log, kept)
-  if (result.outcome === 'broken') process.exitCode = 1
+  if (result.outcome === 'broken' || !result.headKnown) process.exitCode = 1
   cli.result(result, () => describe(result))
 }
 
@@ -244,6 +244,6 @@ function describe(result: LogVerification): string {
     return `The log is BROKEN at entry ${result.sequence}: ${result.reason}.`
   const end = result.headKnown
     ? ''
-    : '\nIt brings no head, so whether its end is missing cannot be told: give --head.'
+    : '\nBut the head that ends every export is missing: entries may have been cut off. Give --head.'
   return `The log is intact: ${result.head.sequence} entries, head ${renderHead(result.head)}${end}`
 }

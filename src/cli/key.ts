@@ -131,7 +131,10 @@ async function list(cli: Cli, options: KeyOptions): Promise<void> {
   const cells = rows.map((row) => [
     row.id,
     row.name,
-    row.secrets.map((secret) => `…${secret.hint}`).join(' '),
+    row.secrets
+      .filter((secret) => !isPast(secret.expiresAt))
+      .map((secret) => `…${secret.hint}`)
+      .join(' '),
     stateOf(row),
     row.allowedModels?.join(' ') ?? 'any',
     row.allowedIps?.join(' ') ?? 'any',
@@ -145,8 +148,11 @@ async function list(cli: Cli, options: KeyOptions): Promise<void> {
 function stateOf(row: KeyRow): string {
   if (row.revokedAt) return 'revoked'
   if (!row.expiresAt) return 'active'
-  const isPast = Date.parse(row.expiresAt) <= systemClock.nowMs()
-  return `${isPast ? 'expired' : 'until'} ${row.expiresAt.slice(0, 10)}`
+  return `${isPast(row.expiresAt) ? 'expired' : 'until'} ${row.expiresAt.slice(0, 10)}`
+}
+
+function isPast(moment: string | null): boolean {
+  return moment !== null && Date.parse(moment) <= systemClock.nowMs()
 }
 
 async function rotate(cli: Cli, wanted: string, options: KeyOptions): Promise<void> {
@@ -160,7 +166,7 @@ async function rotate(cli: Cli, wanted: string, options: KeyOptions): Promise<vo
   cli.result(
     made,
     () =>
-      `${made.secret}\n\nThis is the only time that the secret is shown. The old one works for ${days} more days.`,
+      `${made.secret}\n\nThis is the only time that the secret is shown. ${days === 0 ? 'All earlier ones end now.' : `The old one works for ${days} more days.`}`,
   )
 }
 

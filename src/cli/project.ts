@@ -22,7 +22,7 @@ export const projectCommand: CliCommand = {
         cli.result(
           made,
           () =>
-            `Project ${made.name} is ${made.id}. Next: colonnade key create --name NAME --project ${made.name}`,
+            `Project ${made.name} is ${made.id}. Next: colonnade key create --tenant ${tenant.name} --project ${made.name} --name NAME`,
         )
       })
     projects

@@ -158,10 +158,8 @@ async function run(
   } catch (error) {
     const fault = fromForeign(error)
     if (auditOf(operation) && isRefusal(fault)) {
-      const line = {
-        resource: request.url.slice(0, resourceLengthMax),
-        details: { code: fault.code },
-      }
+      const [path = ''] = request.url.split('?')
+      const line = { resource: path.slice(0, resourceLengthMax), details: { code: fault.code } }
       // Under the actor's own tenant: what they asked for may be somebody else's, or nothing at all.
       const entry = toEntry(operation, request, actor, line, options.deps)
       const refused = { ...entry, tenantId: actor.tenantId ?? null, outcome: 'refused' as const }

@@ -38,6 +38,7 @@ export interface ExchangeLimits {
 }
 
 const inflate = promisify(gunzip)
+const discardMs = 5_000
 /** One reason for all: making a DOMException with a stack for each abort costs more than authenticating does. */
 const ended = new Error('the exchange ended')
 
@@ -88,12 +89,10 @@ export function openExchange(options: {
       response.writeHead(status, {
         ...head(headers),
         'content-length': String(Buffer.byteLength(body)),
-        // A body that nobody will read must not become the next request on this connection.
-        ...(unread ? { connection: 'close' } : {}),
       })
       // A string leaves in one write with its head; a buffer would take two.
       response.end(body)
-      if (unread) request.once('error', () => {}).resume()
+      if (unread) discardBody(request)
       return Promise.resolve()
     },
     startStream(headers) {
@@ -118,6 +117,17 @@ export function openExchange(options: {
       response.off('close', onClose)
     },
   }
+}
+
+/**
+ * Reads on for a while after an early refusal. To close at once would reset the connection while the client still sends, and the
+ * client would never see why.
+ */
+function discardBody(request: IncomingMessage): void {
+  const limit = setTimeout(() => request.destroy(), discardMs)
+  request.once('close', () => clearTimeout(limit))
+  request.once('error', () => clearTimeout(limit))
+  request.resume()
 }
 
 /** Resolves when the socket drained or closed; a reader that takes nothing for too long is given up. */

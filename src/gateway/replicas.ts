@@ -1,5 +1,5 @@
 /** The replicas that this gateway can reach: their engines, and what it knows of them from its own traffic. */
-import type { Engine } from '../engines/engine.ts'
+import type { Engine, StreamPart } from '../engines/engine.ts'
 import { planAttempts, type Candidate } from '../router/router.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { ReplicaRecord } from '../fleet/fleet.ts'
@@ -9,6 +9,12 @@ export interface Replica {
   readonly modelId: string
   readonly engineModel: string
   readonly engine: Engine
+}
+
+/** A replica's answer, from the moment that its engine accepted the request. */
+export interface EngineAnswer {
+  readonly replicaId: string
+  readonly parts: AsyncIterable<StreamPart>
 }
 
 export interface Replicas {

@@ -10,6 +10,8 @@ interface WorkBase {
   readonly estimatedInputTokens: number
   /** More input tokens than this cannot come from this body; an engine that claims them is not believed. */
   readonly inputTokensMax: number
+  /** Bytes of the longest text that must fit into a context window at once. */
+  readonly longestTextBytes: number
 }
 
 export interface ChatWork extends WorkBase {

@@ -183,17 +183,42 @@ test('no key has more than two secrets that work: a rotation during an overlap m
   await rotate(day, nowMs + 1)
 })
 
-test('of rotations at the same instant one is made, and one secret is left without an end', async () => {
+test('of two rotations at once the second waits for the first, and then finds its overlap', async () => {
   const { key } = await newKey()
-  const rotate = () =>
-    run((tx) => rotateApiKey(tx, mine.tenantId, key.id, { overlapMs: day, nowMs }, pepper))
-  const made = (await Promise.allSettled([rotate(), rotate(), rotate()])).filter(
-    (result) => result.status === 'fulfilled',
+  const rotate = (tx: Sql<unknown>) =>
+    rotateApiKey(tx, mine.tenantId, key.id, { overlapMs: day, nowMs }, pepper)
+  const finish = Promise.withResolvers<undefined>()
+  const begun = Promise.withResolvers<undefined>()
+  const first = run(async (tx) => {
+    await rotate(tx)
+    begun.resolve(undefined)
+    await finish.promise
+  })
+  await begun.promise
+  const second = run(rotate).then(
+    () => 'made',
+    (error: unknown) => (error instanceof Error && 'code' in error ? error.code : error),
   )
-  expect(made).toHaveLength(1)
+  await waitForLock()
+  finish.resolve(undefined)
+  await first
+  expect(await second).toBe('client.conflict')
   const { secrets } = await run((tx) => updateApiKey(tx, mine.tenantId, key.id, { name: 'same' }))
   expect(secrets.map((secret) => secret.expiresAt?.getTime())).toEqual([nowMs + day, undefined])
 })
+
+/** Until somebody in this database waits for somebody else's lock. */
+async function waitForLock(): Promise<void> {
+  for (;;) {
+    const waiting = await run((tx) =>
+      sql<{ count: bigint }>`
+        SELECT count(*) FROM pg_locks WHERE NOT granted AND (database IS NULL OR database = (SELECT oid FROM pg_database WHERE datname = current_database()))`.execute(
+        tx,
+      ),
+    )
+    if ((waiting.rows[0]?.count ?? 0n) > 0n) return
+  }
+}
 
 test('a revoked key is refused, stays revoked since its first revocation, and is not rotated back to life', async () => {
   const { key, secret } = await newKey()

@@ -199,8 +199,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     const slot = slots[index]
     assert(slot, 'the chosen slot exists')
     const sampler = createSampler(request)
-    free.delete(index)
     const kept = keep(index, reusedTokens)
+    free.delete(index)
     slot.tokens.length = kept
     slot.salt = request.salt
     slot.lastUse = uses += 1
@@ -267,12 +267,14 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     const startedMs = clock.monotonicMs()
     await context.decodeBatch()
     learnCost((clock.monotonicMs() - startedMs) / total)
-    const picks = await Promise.all(
+    // All have to end, even when one fails: a sampler in use must not be disposed of.
+    const picks = await Promise.allSettled(
       sampled.map(({ sequence, position }) => pick(sequence, position)),
     )
     for (const [index, { sequence }] of sampled.entries()) {
       const picked = picks[index]
-      if (picked) advance(sequence, picked)
+      if (picked?.status === 'fulfilled') advance(sequence, picked.value)
+      else fail(sequence, picked?.reason)
     }
   }
 
@@ -310,6 +312,11 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     sequence.resolve({ end, generatedTokens: sequence.generatedTokens })
   }
 
+  function fail(sequence: Running, error: unknown): void {
+    release(sequence)
+    sequence.reject(error)
+  }
+
   function release(sequence: Running): void {
     running = running.filter((other) => other !== sequence)
     sequence.sampler.dispose()
@@ -321,10 +328,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   /** After a failed step nothing is known about the caches: all answers fail, and every slot starts anew. */
   function abandon(error: unknown): void {
-    for (const sequence of running) {
-      release(sequence)
-      sequence.reject(error)
-    }
+    for (const sequence of running) fail(sequence, error)
     for (const [index, slot] of slots.entries()) {
       slot.tokens.length = 0
       context.disposeSequence(index)

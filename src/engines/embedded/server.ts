@@ -27,6 +27,8 @@ export interface EngineServerOptions {
 
 const headersTimeoutMs = 10_000
 const requestTimeoutMs = 60_000
+/** Longer than clients keep idle connections, so that they close them first. */
+const keepAliveMs = 75_000
 const loadingRetryMs = 1_000
 
 export function createEngineServer(options: EngineServerOptions): Server {
@@ -35,6 +37,7 @@ export function createEngineServer(options: EngineServerOptions): Server {
   })
   server.headersTimeout = headersTimeoutMs
   server.requestTimeout = requestTimeoutMs
+  server.keepAliveTimeout = keepAliveMs
   return server
 }
 

@@ -1,4 +1,4 @@
-import { estimateInputTokens, inputTokensUpperBound } from '../../billing/estimate.ts'
+import { sizeInput } from '../../billing/estimate.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint } from '../endpoint.ts'
 import { streamAnswer } from '../stages/respond.ts'
@@ -18,6 +18,7 @@ export const chatCompletions = defineEndpoint<ChatCompletionsWork>({
   parse(bytes) {
     const request = parseChatRequest(parseBoundedJson(bytes))
     const body = toEngineBody(request)
+    const size = sizeInput(body)
     const maxOutputTokens = request.max_completion_tokens ?? request.max_tokens ?? undefined
     return {
       kind: 'chat',
@@ -28,8 +29,9 @@ export const chatCompletions = defineEndpoint<ChatCompletionsWork>({
       body,
       choices: request.n ?? 1,
       maxOutputTokens,
-      estimatedInputTokens: estimateInputTokens(body),
-      inputTokensMax: inputTokensUpperBound(body),
+      estimatedInputTokens: size.estimatedTokens,
+      inputTokensMax: size.tokensMax,
+      longestTextBytes: size.textBytes,
     }
   },
 

@@ -1,4 +1,4 @@
-import { estimateInputTokens, inputTokensUpperBound } from '../../billing/estimate.ts'
+import { sizeInput } from '../../billing/estimate.ts'
 import type { TokenUsage } from '../../engines/engine.ts'
 import { assert } from '../../platform/assert.ts'
 import { Fault } from '../../platform/fault.ts'
@@ -17,6 +17,7 @@ export const embeddings = defineEndpoint<EmbeddingsWork>({
 
   parse(bytes) {
     const request = parseEmbeddingsRequest(parseBoundedJson(bytes))
+    const size = sizeInput({ input: request.input })
     return {
       kind: 'embedding',
       endpoint: '/v1/embeddings',
@@ -25,8 +26,9 @@ export const embeddings = defineEndpoint<EmbeddingsWork>({
       input: request.input,
       dimensions: request.dimensions,
       encoding: request.encoding,
-      estimatedInputTokens: estimateInputTokens({ input: request.input }),
-      inputTokensMax: inputTokensUpperBound({ input: request.input }),
+      estimatedInputTokens: size.estimatedTokens,
+      inputTokensMax: size.tokensMax,
+      longestTextBytes: longestItemBytes(request.input),
     }
   },
 
@@ -49,6 +51,14 @@ export const embeddings = defineEndpoint<EmbeddingsWork>({
     await exchange.send(200, { 'content-type': 'application/json' }, body)
   },
 })
+
+function longestItemBytes(input: EmbeddingWork['input']): number {
+  return input.reduce(
+    (longest, item) =>
+      Math.max(longest, typeof item === 'string' ? Buffer.byteLength(item) : item.length),
+    0,
+  )
+}
 
 /** Engines that cannot shorten vectors ignore the wish; a vector of another length must not pass for the one asked for. */
 function checkDimensions(work: EmbeddingsWork, vectors: readonly (readonly number[])[]): void {

@@ -13,11 +13,13 @@ import { Fault, toFault } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Work } from '../work.ts'
-import type { EngineAnswer } from './dispatch.ts'
+import type { EngineAnswer } from '../replicas.ts'
 import type { OfferedModel } from './resolve-model.ts'
 
 /** Progress is durable this often, so this is the most that a crash can leave unbilled. */
 export const progressWindowTokens = 64
+/** The longest tokens of common vocabularies are runs of 128 spaces. */
+const tokenBytesMax = 128
 /** Tokens longer than this are rare in any vocabulary. */
 const deltaCharactersMax = 32
 /** Holds need an end even where the catalogue knows no context window. */
@@ -65,6 +67,7 @@ interface Bounds {
 function boundsOf(work: Work, offered: OfferedModel): Bounds {
   const window = offered.model.contextWindowTokens ?? contextWindowTokensDefault
   const inputTokensMax = work.inputTokensMax
+  refuseHopeless(work, offered.model.contextWindowTokens)
   if (work.kind === 'embedding') return { inputTokensMax, outputTokensMax: 0 }
   const asked = work.maxOutputTokens
   if (asked !== undefined && offered.model.contextWindowTokens !== undefined && asked > window) {
@@ -75,6 +78,16 @@ function boundsOf(work: Work, offered: OfferedModel): Bounds {
     })
   }
   return { inputTokensMax, outputTokensMax: Math.min(asked ?? window, window) * work.choices }
+}
+
+/** A text that no vocabulary could press into the window never reaches a tokenizer, which may take seconds for it. */
+function refuseHopeless(work: Work, window: number | undefined): void {
+  if (window === undefined || work.longestTextBytes <= window * tokenBytesMax) return
+  throw new Fault({
+    code: 'client.context_length_exceeded',
+    public: `This model's context window is ${window} tokens, and ${work.longestTextBytes} bytes of text cannot fit. Shorten it.`,
+    param: work.kind === 'chat' ? 'messages' : 'input',
+  })
 }
 
 /** One admitted request. Leaving its scope settles it, if the end of the stream has not. */

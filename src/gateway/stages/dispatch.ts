@@ -6,15 +6,10 @@ import type { StreamPart } from '../../engines/engine.ts'
 import { Fault, toFault, type FaultCode } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
-import type { Replica } from '../replicas.ts'
+import type { EngineAnswer, Replica } from '../replicas.ts'
 import type { Work } from '../work.ts'
 import type { Admission } from './admit.ts'
 import type { OfferedModel } from './resolve-model.ts'
-
-export interface EngineAnswer {
-  readonly replicaId: string
-  readonly parts: AsyncIterable<StreamPart>
-}
 
 const attemptsMax = 2
 

@@ -77,6 +77,7 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Buffer> {
   #failure: Error | undefined
   /** Runs out after a silence; the limit is longer until the body's first piece (prefill). */
   #timer: NodeJS.Timeout
+  #responseStarted = false
   #bodyStarted = false
   #timedOut = false
   #abandoned = false
@@ -105,6 +106,7 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Buffer> {
     headers: Record<string, string | string[] | undefined>,
   ): void {
     if (status < 200) return
+    this.#responseStarted = true
     this.#timer.refresh()
     this.#resolve({ status, headers, body: { [Symbol.asyncIterator]: () => this } })
   }
@@ -226,6 +228,14 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Buffer> {
       })
     }
     const code = 'code' in error ? String(error.code) : error.name
+    if (this.#responseStarted) {
+      return new Fault({
+        code: 'upstream.truncated',
+        public: 'The model server broke off its answer. Try again.',
+        internal: `${code}: ${error.message}`,
+        cause: error,
+      })
+    }
     return new Fault({
       code: 'upstream.unreachable',
       public: 'The connection to the model server failed. Try again.',

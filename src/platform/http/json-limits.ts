@@ -3,6 +3,7 @@
  * depth at which `JSON.stringify` then throws, keeps the last of two equal keys (an engine may keep the first), and makes an own
  * `__proto__` key that `Object.assign` turns into a prototype. Strings are skipped with a native search, so long prompts cost little.
  */
+import { isUtf8 } from 'node:buffer'
 import { Fault } from '../fault.ts'
 
 export const jsonDepthMax = 64
@@ -15,6 +16,7 @@ const backslash = 0x5c
 
 /** Parses the bytes as one JSON value within the limits. Throws `client.invalid_json`, never quoting the body. */
 export function parseBoundedJson(bytes: Buffer): unknown {
+  if (!isUtf8(bytes)) throw refuse('The body is not valid UTF-8.')
   checkShape(bytes)
   try {
     return JSON.parse(bytes.toString('utf8'))
