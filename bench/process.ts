@@ -26,6 +26,18 @@ export interface Pinned {
   readonly stop: () => Promise<void>
 }
 
+const running = new Set<ChildProcess>()
+
+/** Stops whatever still runs, in any order. */
+export async function stopAll(): Promise<void> {
+  await Promise.all([...running].map(stop))
+}
+
+// Also after an error that nobody caught: no process may outlive the bench.
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGTERM')
+})
+
 /** `taskset` becomes the program itself, so the process id is the program's. */
 export function startPinned(command: readonly string[], options: PinnedOptions): Pinned {
   const child = spawn('taskset', ['-c', String(options.core), ...command], {
@@ -33,7 +45,12 @@ export function startPinned(command: readonly string[], options: PinnedOptions):
     env: options.env ?? process.env,
     stdio: options.ipc ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'pipe', 'pipe'],
   })
+  running.add(child)
+  child.once('exit', () => running.delete(child))
   let output = ''
+  child.on('error', (error) => {
+    output += error.message
+  })
   const keep = (chunk: Buffer): void => {
     output = (output + chunk.toString('utf8')).slice(-outputKeptCharacters)
   }

@@ -15,7 +15,14 @@ import type { MockEngineStats } from './mock-engine.ts'
 import { peers as allPeers } from './peers/list.ts'
 import { freePortPair } from './peers/ports.ts'
 import type { Peer, RunningPeer } from './peers/peer.ts'
-import { exists, installPackage, residentBytes, startPinned, type Pinned } from './process.ts'
+import {
+  exists,
+  installPackage,
+  residentBytes,
+  startPinned,
+  stopAll,
+  type Pinned,
+} from './process.ts'
 import { renderChart } from './report/chart.ts'
 import { renderReport, renderSummary } from './report/markdown.ts'
 import { spreadOf, type Report, type ScenarioResult } from './report/report.ts'
@@ -37,6 +44,8 @@ const quick: Durations = { warmUpS: 1, requestsS: 2, streamsS: 3 }
 const firstWarmUpS = { full: 20, quick: 5 }
 /** Longer than any stream of a scenario. */
 const streamTokensMax = 100_000
+
+const interruptedExitCode = 130
 
 interface Started {
   readonly peer: Peer
@@ -66,6 +75,14 @@ async function main(): Promise<void> {
   const wantedScenarios = choose(all, values.scenario, (scenario) => scenario.id, [])
   const workDirectory = mkdtempSync(join(tmpdir(), 'colonnade-bench-'))
   const mock = startMock()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      void stopAll().then(() => {
+        rmSync(workDirectory, { recursive: true, force: true })
+        process.exit(interruptedExitCode)
+      })
+    })
+  }
   const started: Started[] = []
   const missing: Report['missing'][number][] = []
   try {
@@ -86,8 +103,7 @@ async function main(): Promise<void> {
     const results = await measure(bench, workDirectory)
     save(report(bench, results, await statsOf(mockUrl)))
   } finally {
-    await Promise.all(started.map(({ running }) => running.stop()))
-    await mock.stop()
+    await stopAll()
     rmSync(workDirectory, { recursive: true, force: true })
   }
 }

@@ -12,6 +12,7 @@ import {
   constants,
   existsSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   readFileSync,
   rmSync,
@@ -61,6 +62,11 @@ function readPackages(path) {
 }
 
 async function install() {
+  if (lstatSync(modules, { throwIfNoEntry: false })?.isSymbolicLink()) {
+    fail(
+      `${modules} is a link, and what it names does not match package-lock.json. Run 'npm ci' where it leads, or remove it.`,
+    )
+  }
   try {
     accessSync(existsSync(modules) ? modules : root, constants.W_OK)
     accessSync(root, constants.W_OK)

@@ -3,14 +3,14 @@
  * COLONNADE_TEST_DATABASE_URL (an owner's URL) that server is used instead. A missing database fails the test, it never skips it.
  */
 import { spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
-import { ensureAppRole } from '../src/platform/postgres/embedded.ts'
+import { appName, ensureAppRole } from '../src/platform/postgres/embedded.ts'
 import { migrate } from '../src/platform/postgres/migrate.ts'
 
 export interface TestDatabase {
@@ -30,7 +30,9 @@ interface Server {
 }
 
 const directory = join(tmpdir(), `colonnade-tests-${userInfo().username}`)
-const templateName = 'colonnade_template'
+const migrations = fileURLToPath(new URL('../migrations', import.meta.url))
+/** Of the roles' login on a server that is given; it guards nothing but test data. */
+const testPassword = 'colonnade-tests'
 const startTimeoutMs = 60_000
 const lockStaleMs = 90_000
 
@@ -55,19 +57,18 @@ export async function stopPostgresForTests(): Promise<void> {
 
 async function findServer(): Promise<Server> {
   const given = process.env['COLONNADE_TEST_DATABASE_URL']
-  if (given) return withLock(() => prepareTemplate(givenServer(given)))
+  if (given) return givenServer(given)
   mkdirSync(directory, { recursive: true })
   return withLock(async () => {
     const running = readReady()
-    if (running && isAlive(running.pid)) return running
-    return prepareTemplate(await startServer())
+    return running && isAlive(running.pid) ? running : startServer()
   })
 }
 
 function givenServer(ownerUrl: string): Server {
   const url = new URL(ownerUrl)
-  url.username = 'colonnade_app'
-  url.password = 'colonnade-tests'
+  url.username = appName
+  url.password = testPassword
   return { ownerUrl, appUrl: url.href }
 }
 
@@ -91,25 +92,13 @@ async function startServer(): Promise<Server> {
   )
 }
 
-/** Migrates once; each test's database is then a copy. */
-async function prepareTemplate(server: Server): Promise<Server> {
-  await asOwner(server, async (client) => {
-    await ensureAppRole(client, 'colonnade-tests')
-    const found = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [templateName])
-    if (found.rowCount !== 0) await client.query(`DROP DATABASE ${templateName} WITH (FORCE)`)
-    await client.query(`CREATE DATABASE ${templateName}`)
-  })
-  const migrations = fileURLToPath(new URL('../migrations', import.meta.url))
-  await migrate(withDatabase(server.ownerUrl, templateName), migrations)
-  return server
-}
-
 async function createDatabase(server: Server): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`
   // Copies wait for each other: a template may have one reader at a time.
-  await withLock(() =>
-    asOwner(server, (client) => client.query(`CREATE DATABASE ${name} TEMPLATE ${templateName}`)),
-  )
+  await withLock(async () => {
+    const template = await ensureTemplate(server)
+    await asOwner(server, (client) => client.query(`CREATE DATABASE ${name} TEMPLATE ${template}`))
+  })
   return {
     ownerUrl: withDatabase(server.ownerUrl, name),
     appUrl: withDatabase(server.appUrl, name),
@@ -118,6 +107,28 @@ async function createDatabase(server: Server): Promise<TestDatabase> {
         await client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
       }),
   }
+}
+
+/** One for each state of the migrations, migrated once; each test's database is a copy. */
+async function ensureTemplate(server: Server): Promise<string> {
+  const hash = createHash('sha256')
+  for (const file of readdirSync(migrations).toSorted())
+    hash.update(readFileSync(join(migrations, file)))
+  const name = `colonnade_template_${hash.digest('hex').slice(0, 12)}`
+  const isThere = await asOwner(server, async (client) => {
+    const found = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [name])
+    if (found.rowCount !== 0) return true
+    await ensureAppRole(client, testPassword)
+    await client.query(`DROP DATABASE IF EXISTS ${name}_partial WITH (FORCE)`)
+    await client.query(`CREATE DATABASE ${name}_partial`)
+    return false
+  })
+  if (isThere) return name
+  await migrate(withDatabase(server.ownerUrl, `${name}_partial`), migrations)
+  await asOwner(server, (client) =>
+    client.query(`ALTER DATABASE ${name}_partial RENAME TO ${name}`),
+  )
+  return name
 }
 
 async function asOwner<Result>(

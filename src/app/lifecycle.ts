@@ -35,14 +35,14 @@ export async function runRole(log: Logger, start: () => Promise<Role>): Promise<
     log.fatal({ error }, 'an error that nothing caught: this process ends')
     process.exit(1)
   })
-  let role: Role | undefined
-  let endingSinceMs: number | undefined
+  const life: { role?: Role; endingSinceMs?: number } = {}
   const end = (reason: string, limitMs: number): void => {
+    const { role, endingSinceMs } = life
     const nowMs = systemClock.monotonicMs()
     if (endingSinceMs !== undefined && nowMs - endingSinceMs < sameSignalMs) return
     // Before it is ready it has promised nothing.
     if (endingSinceMs !== undefined || !role) process.exit(1)
-    endingSinceMs = nowMs
+    life.endingSinceMs = nowMs
     log.info({ reason }, 'draining')
     exitAfter(role, limitMs, log)
   }
@@ -51,10 +51,10 @@ export async function runRole(log: Logger, start: () => Promise<Role>): Promise<
   process.on('SIGHUP', () => end('SIGHUP', drainMs))
   // The supervisor's end of the channel closes when it dies, however it dies.
   process.on('disconnect', () => {
-    if (endingSinceMs === undefined) end('the supervisor is gone', orphanedDrainMs)
+    if (life.endingSinceMs === undefined) end('the supervisor is gone', orphanedDrainMs)
   })
-  role = await start()
-  const { name, url, metricsUrl } = role
+  life.role = await start()
+  const { name, url, metricsUrl } = life.role
   const ready: ReadyMessage = { event: 'ready', role: name, url, metricsUrl }
   if (process.connected) process.send?.(ready)
   log.info({ url }, 'ready')

@@ -44,6 +44,7 @@ const knownKeyTimeoutMs = 5_000
 export async function startPlatform(
   config: Config,
   tell: (event: PlatformEvent) => void,
+  onLog: (line: string) => void,
 ): Promise<RunningPlatform> {
   await using started = new AsyncDisposableStack()
   mkdirSync(config.dataDirectory, { recursive: true, mode: 0o700 })
@@ -68,9 +69,13 @@ export async function startPlatform(
   await bootstrap(database, config, secrets)
 
   tell({ event: 'starting', what: 'roles' })
-  const supervisor = createSupervisor(systemClock, (event) => {
-    tell(event)
-    if (event.event === 'role-restarted') saveEndpoints()
+  const supervisor = createSupervisor({
+    clock: systemClock,
+    onLog,
+    onEvent(event) {
+      tell(event)
+      if (event.event === 'role-restarted') saveEndpoints()
+    },
   })
   const roles = rolesOf(config, ports, appUrl)
   let hurried = false

@@ -4,6 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import type { Clock } from '../platform/clock.ts'
@@ -56,10 +57,13 @@ const mainPath = join(import.meta.dirname, '..', 'main.ts')
 /** A gateway first settles what a crash left in its journal. */
 const readyTimeoutMs = 120_000
 
-export function createSupervisor(
-  clock: Clock,
-  onEvent: (event: SupervisorEvent) => void,
-): Supervisor {
+export function createSupervisor(options: {
+  readonly clock: Clock
+  readonly onEvent: (event: SupervisorEvent) => void
+  /** Gets each line that a role writes to standard error. */
+  readonly onLog: (line: string) => void
+}): Supervisor {
+  const { clock, onEvent } = options
   const roles = new Map<string, Running>()
 
   const restartAfter = (running: Running, reason: string): void => {
@@ -68,7 +72,9 @@ export function createSupervisor(
     running.state = state
     onEvent({ event: 'role-stopped', role: running.spec.name, reason, restartInMs: delayMs })
     running.timer = setTimeout(() => {
-      Object.assign(running, launch(running.spec), { startedMs: clock.monotonicMs() })
+      Object.assign(running, launch(running.spec, options.onLog), {
+        startedMs: clock.monotonicMs(),
+      })
       watch(running, true)
     }, delayMs)
   }
@@ -92,7 +98,7 @@ export function createSupervisor(
     async start(spec) {
       const running: Running = {
         spec,
-        ...launch(spec),
+        ...launch(spec, options.onLog),
         state: neverFailed,
         startedMs: clock.monotonicMs(),
         metricsUrl: undefined,
@@ -137,13 +143,14 @@ export function createSupervisor(
   }
 }
 
-function launch(spec: RoleSpec): Pick<Running, 'child' | 'ended'> {
+function launch(spec: RoleSpec, onLog: (line: string) => void): Pick<Running, 'child' | 'ended'> {
   const child = spawn(process.execPath, [mainPath, spec.command], {
     env: spec.env,
     // A group of its own: Ctrl-C in the terminal reaches the supervisor, which drains in the right order.
     detached: true,
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
+  if (child.stderr) createInterface({ input: child.stderr }).on('line', onLog)
   const ended = new Promise<string>((resolve) => {
     child.once('exit', (code, signal) => resolve(signal ? `signal ${signal}` : `exit code ${code}`))
     child.once('error', (error) => resolve(error.message))

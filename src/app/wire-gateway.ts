@@ -10,7 +10,7 @@ import { engineKeyContext, type ReplicaRecord } from '../fleet/fleet.ts'
 import { createGateway } from '../gateway/gateway.ts'
 import { createGatewayMetrics } from '../gateway/metrics.ts'
 import { createReplicas } from '../gateway/replicas.ts'
-import { keepSnapshot, type SnapshotKeeper, type SnapshotRecords } from '../gateway/snapshot.ts'
+import { keepSnapshot, type SnapshotRecords } from '../gateway/snapshot.ts'
 import { recordKeyUse } from '../identity/identity.ts'
 import { createKeyDirectory, type KeyDirectory } from '../identity/key-directory.ts'
 import { systemClock } from '../platform/clock.ts'
@@ -67,7 +67,7 @@ export async function startGateway(config: Config): Promise<Role> {
     connect: (record) => connectEngine(record, secrets.atRest),
     onCloseError: (error) => log.warn({ error }, 'an engine connection did not close'),
   })
-  let snapshot: SnapshotKeeper | undefined
+  let snapshotAgeMs = (): number => 0
   let draining = false
   const keyUses = new Map<string, number>()
 
@@ -75,7 +75,7 @@ export async function startGateway(config: Config): Promise<Role> {
     openRequests: () => gateway.openRequests(),
     journalLagRecords: billing.lagEvents,
     journalBytes: billing.journalBytes,
-    snapshotAgeMs: () => snapshot?.ageMs() ?? 0,
+    snapshotAgeMs: () => snapshotAgeMs(),
     inFlight: replicas.inFlight,
   })
   const gateway = createGateway(
@@ -100,7 +100,7 @@ export async function startGateway(config: Config): Promise<Role> {
       isDraining: () => draining,
     },
   )
-  snapshot = await keepSnapshot({
+  const snapshot = await keepSnapshot({
     database,
     databaseUrl,
     path: join(directory, 'snapshot'),
@@ -113,6 +113,7 @@ export async function startGateway(config: Config): Promise<Role> {
       replicas.apply(records.replicas)
     },
   })
+  snapshotAgeMs = snapshot.ageMs
   const flushKeyUses = async (): Promise<void> => {
     const uses = [...keyUses].map(([apiKeyId, usedAtMs]) => ({ apiKeyId, usedAtMs }))
     keyUses.clear()
@@ -150,7 +151,7 @@ export async function startGateway(config: Config): Promise<Role> {
       await flushKeyUses().catch(() => {
         // The database is away; the time of a key's last use is not worth waiting for it.
       })
-      await snapshot?.close()
+      await snapshot.close()
       if (!(await billing.drain(shipTimeoutMs)))
         log.warn({ lag: billing.lagEvents() }, 'usage stays in the journal until the next start')
       await billing.close()

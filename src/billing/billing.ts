@@ -108,6 +108,7 @@ async function openLocked(options: BillingOptions, unlock: () => void): Promise<
     journal,
     database: options.database,
     gatewayId,
+    clock,
     log,
     onApplied(through) {
       const [oldest] = openSequences.values()

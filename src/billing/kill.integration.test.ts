@@ -85,15 +85,15 @@ for (let worker = 0; worker < 12; worker += 1) serve(worker)
 `
 
 async function runAndKill(round: number): Promise<void> {
-  const process_ = spawn(
+  const running = spawn(
     process.execPath,
     ['--input-type=module', '-e', child, directory, place.appUrl, String(round)],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
-  const ended = once(process_, 'exit')
-  await Promise.race([once(process_.stdout, 'data'), ended])
+  const ended = once(running, 'exit')
+  await Promise.race([once(running.stdout, 'data'), ended])
   await new Promise((resolve) => setTimeout(resolve, 20 + Math.random() * 300))
-  process_.kill('SIGKILL')
+  running.kill('SIGKILL')
   expect(await ended).toEqual([null, 'SIGKILL'])
 }
 

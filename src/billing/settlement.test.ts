@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { TokenUsage } from '../engines/engine.ts'
-import { decideUsage, type UsageEvidence } from './settlement.ts'
+import { decideUsage, settleCrashed, type UsageEvidence } from './settlement.ts'
+import type { OpenedRequest } from './usage.ts'
 
 const claimed = (fields: Partial<TokenUsage> = {}): TokenUsage => ({
   inputTokens: 20,
@@ -81,6 +82,51 @@ const cases: { name: string; given: UsageEvidence; want: TokenUsage; suspect: bo
     suspect: true,
   },
   {
+    name: 'nothing, although three deltas went by',
+    given: evidence({
+      claimed: claimed({ outputTokens: 0, reasoningTokens: 0 }),
+      metered: {
+        outputTokens: 3,
+        estimatedOutputTokens: 3,
+        reasoningTokens: 0,
+        claimDecreased: false,
+      },
+    }),
+    want: { ...ownCount, outputTokens: 3, reasoningTokens: 0 },
+    suspect: true,
+  },
+  {
+    name: 'far less than what was said',
+    given: evidence({
+      claimed: claimed({ outputTokens: 2, reasoningTokens: 0 }),
+    }),
+    want: ownCount,
+    suspect: true,
+  },
+  {
+    name: 'nothing said and nothing claimed is believed',
+    given: evidence({
+      claimed: claimed({ outputTokens: 0, reasoningTokens: 0 }),
+      metered: {
+        outputTokens: 0,
+        estimatedOutputTokens: 0,
+        reasoningTokens: 0,
+        claimDecreased: false,
+      },
+    }),
+    want: claimed({ outputTokens: 0, reasoningTokens: 0 }),
+    suspect: false,
+  },
+  {
+    name: 'a cut answer whose last report came before its first token',
+    given: evidence({
+      claimed: claimed({ outputTokens: 0, reasoningTokens: 0 }),
+      complete: false,
+    }),
+    want: claimed({ outputTokens: 28, reasoningTokens: 0 }),
+    suspect: false,
+  },
+  {
     name: 'running totals that went down',
     given: evidence({
       metered: {
@@ -120,3 +166,43 @@ for (const { name, given, want, suspect } of cases) {
     expect(decideUsage(given)).toEqual({ usage: want, suspect })
   })
 }
+
+const opened: OpenedRequest = {
+  requestId: 'req_1',
+  leg: 0,
+  tenantId: 'ten_AAAAAAAAAAAAAAAA',
+  projectId: 'prj_AAAAAAAAAAAAAAAA',
+  apiKeyId: 'key_AAAAAAAAAAAAAAAA',
+  modelId: 'm',
+  endpoint: '/v1/chat/completions',
+  streamed: true,
+  price: {
+    version: 'test',
+    currency: 'EUR',
+    inputNanos: 1n,
+    cachedInputNanos: 1n,
+    outputNanos: 1n,
+    reasoningNanos: 1n,
+  },
+  estimatedInputTokens: 18,
+  maxOutputTokens: 50,
+  heldNanos: 100n,
+  startedAtMs: 1_000,
+}
+
+test('a crash before any progress is billed the estimated input, never nothing', () => {
+  expect(settleCrashed({ request: opened, progress: undefined }, 4_000)).toMatchObject({
+    outcome: 'crashed',
+    usage: { inputTokens: 18, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
+    durationMs: 3_000,
+  })
+})
+
+test('a crash after progress is billed that progress', () => {
+  const progress = claimed({ outputTokens: 64 })
+  expect(settleCrashed({ request: opened, progress }, 4_000).usage).toEqual(progress)
+})
+
+test('a clock that was set back makes no negative duration', () => {
+  expect(settleCrashed({ request: opened, progress: undefined }, 0).durationMs).toBe(0)
+})

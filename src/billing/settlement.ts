@@ -25,6 +25,7 @@ export interface UsageEvidence {
   readonly complete: boolean
 }
 
+/** More deltas than this for a claimed token are text that the engine does not count. */
 const deltasPerTokenMax = 4
 const deltasSlack = 8
 
@@ -64,9 +65,15 @@ function isCredible(claimed: TokenUsage, evidence: UsageEvidence): boolean {
     claimed.cachedInputTokens <= claimed.inputTokens &&
     claimed.outputTokens <= bounds.outputTokensMax &&
     claimed.reasoningTokens <= claimed.outputTokens &&
-    // A delta is a token, give or take what parsers hold back and cut up; of a cut answer the last report may be older than the text.
-    (!complete || metered.outputTokens <= claimed.outputTokens * deltasPerTokenMax + deltasSlack)
+    // Of a cut answer the last report may be older than the text.
+    (!complete || accountsFor(claimed.outputTokens, metered.outputTokens))
   )
+}
+
+/** Something said is at least one token; and a delta is a token, give or take what parsers hold back and cut up. */
+function accountsFor(claimedTokens: number, deltas: number): boolean {
+  if (claimedTokens === 0) return deltas === 0
+  return deltas <= claimedTokens * deltasPerTokenMax + deltasSlack
 }
 
 function clamp(value: number, max: number): number {

@@ -1,4 +1,5 @@
 /** Carries the journal to the ledger: batches in order, each in one transaction with its checkpoint. The database may be away. */
+import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import { platformScope, type Database } from '../platform/postgres/database.ts'
 import { selectBookable } from './journal/event.ts'
@@ -26,11 +27,12 @@ export function startShipper(options: {
   readonly journal: Journal
   readonly database: Database
   readonly gatewayId: string
+  readonly clock: Clock
   readonly log: Logger
   /** Called after each batch, with what may be forgotten. */
   readonly onApplied: (through: bigint) => void
 }): Shipper {
-  const { journal, database, gatewayId, log } = options
+  const { journal, database, gatewayId, clock, log } = options
   /** The last event that the ledger has; `undefined` while that is not known. */
   let applied: bigint | undefined
   let lastKnown = journal.firstSequence - 1n
@@ -112,10 +114,10 @@ export function startShipper(options: {
   return {
     lagEvents: lag,
     async drain(timeoutMs) {
-      const deadlineMs = performance.now() + timeoutMs
+      const deadlineMs = clock.monotonicMs() + timeoutMs
       gatherNowMs = drainPollMs
       wake()
-      while (lag() > 0 && performance.now() < deadlineMs) {
+      while (lag() > 0 && clock.monotonicMs() < deadlineMs) {
         await new Promise((resolve) => setTimeout(resolve, drainPollMs))
       }
       gatherNowMs = gatherMs

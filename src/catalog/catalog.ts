@@ -16,7 +16,7 @@ import type { ModelFilter } from './store.ts'
 export type { ModelFilter } from './store.ts'
 export type { DefaultModel } from './shipped.ts'
 export type { Model, NewModel, Price } from './model.ts'
-export { guessCategory, modelIdPattern, modelNotFound, weightSourcePattern } from './model.ts'
+export { guessCategory, modelIdPattern, weightSourcePattern } from './model.ts'
 export { lifecyclePhases, modelCategories, priceUnits } from './catalogue.ts'
 export type { LifecyclePhase, ModelCategory, PriceUnit } from './catalogue.ts'
 

@@ -100,7 +100,9 @@ async function list(cli: Cli): Promise<void> {
     const query = new URLSearchParams({ limit: String(pageSize) })
     const last = found.at(-1)
     if (last) query.set('after', last.id)
-    const answer = enginePage.parse(await control.call('GET', `/api/v1/engines?${query}`))
+    const answer = enginePage.parse(
+      await control.call('GET', `/api/v1/engines?${query.toString()}`),
+    )
     found.push(...answer.data)
     if (!answer.hasMore) break
   }

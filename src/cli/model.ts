@@ -140,7 +140,7 @@ async function fetchModels(control: ControlClient, options: ListOptions): Promis
     if (options.category !== undefined) query.set('category', options.category)
     const last = found.at(-1)
     if (last) query.set('after', last.id)
-    const answer = modelPage.parse(await control.call('GET', `/api/v1/models?${query}`))
+    const answer = modelPage.parse(await control.call('GET', `/api/v1/models?${query.toString()}`))
     found.push(...answer.data)
     if (!answer.hasMore) break
   }
@@ -390,7 +390,7 @@ async function alias(cli: Cli, name: string, id: string | undefined): Promise<vo
 
 async function findModel(control: ControlClient, id: string): Promise<Model | undefined> {
   const query = new URLSearchParams({ id })
-  return modelPage.parse(await control.call('GET', `/api/v1/models?${query}`)).data[0]
+  return modelPage.parse(await control.call('GET', `/api/v1/models?${query.toString()}`)).data[0]
 }
 
 function pathOf(id: string): string {

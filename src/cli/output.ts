@@ -1,4 +1,5 @@
 /** The only writer to standard output: results for people, or JSON for programs; never both. */
+import { z } from 'zod'
 import { systemClock } from '../platform/clock.ts'
 import type { Cli } from './command.ts'
 
@@ -9,6 +10,8 @@ const barWidth = 24
 export type Output = Pick<Cli, 'say' | 'result' | 'table' | 'progress'> & {
   /** One JSON line under `--json`; nothing for people. */
   event(value: Readonly<Record<string, unknown>>): void
+  /** A line of a role's log, on standard error: short on a terminal, as it is elsewhere. */
+  log(line: string): void
   /** Resolves when everything has left, so that the process may end. */
   flush(): Promise<void>
 }
@@ -47,9 +50,38 @@ export function createOutput(isJson: boolean): Output {
         `${label} ${fraction === undefined ? '…' : `${Math.floor(fraction * 100)} %`}\n`,
       )
     },
+    log(line) {
+      if (barShown) process.stderr.write('\r\u001b[K')
+      barShown = false
+      process.stderr.write(`${process.stderr.isTTY && !isJson ? shorten(line) : line}\n`)
+    },
     flush: () => new Promise((resolve) => process.stdout.write('', () => resolve())),
   }
 }
+
+/** `agent: a source of weights was passed over: …` for a line of JSON; other lines stay. */
+function shorten(line: string): string {
+  const parsed = logLine.safeParse(parseJson(line))
+  if (!parsed.success) return line
+  const { role, msg, detail, error } = parsed.data
+  return clean([role, msg, detail ?? error?.message].filter(Boolean).join(': '))
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    // A line of another program.
+    return undefined
+  }
+}
+
+const logLine = z.object({
+  role: z.string(),
+  msg: z.string(),
+  detail: z.string().optional().catch(undefined),
+  error: z.object({ message: z.string() }).optional().catch(undefined),
+})
 
 function renderBar(fraction: number | undefined): string {
   if (fraction === undefined) return '…'

@@ -62,7 +62,7 @@ async function serve(globals: GlobalOptions, options: ServeOptions): Promise<voi
 
   // The largest part of the program; other commands do without it.
   const { startPlatform } = await import('../app/platform.ts')
-  const platform = await startPlatform(config, createTeller(output))
+  const platform = await startPlatform(config, createTeller(output), (line) => output.log(line))
   hurry = () => void platform.stop()
   const model = await platform.waitForModel(ending.signal)
   if (!ending.signal.aborted) {

@@ -71,7 +71,7 @@ async function show(cli: Cli, options: UsageOptions): Promise<void> {
     options.tenant === undefined
       ? '/api/v1/usage'
       : `/api/v1/tenants/${(await chooseTenant(client, options.tenant)).id}/usage`
-  const answer = report.parse(await client.call('GET', `${path}?${query}`))
+  const answer = report.parse(await client.call('GET', `${path}?${query.toString()}`))
   const groups = (query.get('groupBy') ?? '').split(',')
   const rows = answer.data.map((row) => [
     ...groups.map((name) => row.group[name] ?? ''),

@@ -131,7 +131,7 @@ test('models spread over the nodes that report, and stay where they are', async 
   })
   await report('one')
   const first = [await wanted('one'), await wanted('two'), await wanted('dead')]
-  expect(first.flat().toSorted()).toEqual(['a', 'b'])
+  expect(new Set(first.flat())).toEqual(new Set(['a', 'b']))
   expect(first[2]).toEqual([])
   expect(first[0]).toHaveLength(1)
   await report('two')

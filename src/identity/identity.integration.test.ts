@@ -341,7 +341,7 @@ test('lists come in pages that continue one another and hold every row once', as
   expect(new Set(ids).size).toBe(ids.length)
 })
 
-test('an access token is found by its secret until it is revoked or has expired', async () => {
+test('an access token is found by its secret until another one revokes it, or it has expired', async () => {
   const { token, secret } = await run((tx) =>
     createAccessToken(
       tx,
@@ -356,7 +356,10 @@ test('an access token is found by its secret until it is revoked or has expired'
   expect(await find(secret, nowMs + day)).toBeUndefined()
   expect(await find(mine.tokenSecret)).toBe(mine.tokenId)
   expect(await find((await newKey()).secret)).toBeUndefined()
-  const revoke = (atMs: number) => run((tx) => revokeAccessToken(tx, null, token.id, atMs))
+  const revoke = (atMs: number, byTokenId = 'tok_other') =>
+    run((tx) => revokeAccessToken(tx, null, token.id, { byTokenId, nowMs: atMs }))
+  await expect(revoke(nowMs, token.id)).rejects.toMatchObject({ code: 'client.conflict' })
+  expect(await find(secret)).toBe(token.id)
   await revoke(nowMs)
   expect((await revoke(nowMs + 5)).revoked_at?.getTime()).toBe(nowMs)
   expect(await find(secret)).toBeUndefined()

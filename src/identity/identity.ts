@@ -285,16 +285,20 @@ export async function listAccessTokens(
   return toPage(await store.selectAccessTokens(own(tx), tenantId, page), page)
 }
 
+/** A token does not end itself: whoever revokes keeps one that works, so nobody locks everybody out. */
 export async function revokeAccessToken(
   tx: Tx,
   tenantId: string | null,
   tokenId: string,
-  nowMs: number,
+  revocation: { readonly byTokenId: string; readonly nowMs: number },
 ): Promise<AccessToken> {
-  return (
-    (await store.revokeAccessToken(own(tx), tenantId, tokenId, new Date(nowMs))) ??
-    notFound('access token')
-  )
+  if (tokenId === revocation.byTokenId)
+    throw refuse(
+      'client.conflict',
+      'This is the token that you are using. Create another one, and revoke this one with it.',
+    )
+  const at = new Date(revocation.nowMs)
+  return (await store.revokeAccessToken(own(tx), tenantId, tokenId, at)) ?? notFound('access token')
 }
 
 /** The token behind a secret, or `undefined` for unknown, expired and revoked ones alike. */

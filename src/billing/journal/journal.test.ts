@@ -67,7 +67,7 @@ async function readAll(journal: Journal, max: number): Promise<string[]> {
   }
 }
 
-function error(code: string): NodeJS.ErrnoException {
+function diskError(code: string): NodeJS.ErrnoException {
   return Object.assign(new Error(code), { code })
 }
 
@@ -222,7 +222,9 @@ test.each([1, 2, 3, 7])(
     const { journal, fatal } = await open({
       files: {
         write: (...write) =>
-          (writes += 1) === failing ? Promise.reject(error('EIO')) : systemFiles.write(...write),
+          (writes += 1) === failing
+            ? Promise.reject(diskError('EIO'))
+            : systemFiles.write(...write),
       },
     })
     await appendEach(journal, failing - 1)
@@ -242,7 +244,7 @@ test('a write that fails after its bytes arrived may be found later: it was prom
     files: {
       async write(...write) {
         await systemFiles.write(...write)
-        throw error('EIO')
+        throw diskError('EIO')
       },
     },
   })
@@ -313,7 +315,7 @@ test('a full disk refuses reservations and not what was reserved; freed, it goes
   const { journal, fatal } = await open({
     files: {
       create: (...file) =>
-        isDiskFull ? Promise.reject(error('ENOSPC')) : systemFiles.create(...file),
+        isDiskFull ? Promise.reject(diskError('ENOSPC')) : systemFiles.create(...file),
     },
   })
   isDiskFull = true

@@ -104,7 +104,7 @@ export async function openJournal(
     sequence: -1n,
   }
 
-  const bytes = (): number => sizeOf(segments) + sizeOf(spares)
+  const allBytes = (): number => sizeOf(segments) + sizeOf(spares)
   const current = (): Segment => {
     const segment = segments.at(-1)
     assert(segment, 'an open journal has a segment')
@@ -120,7 +120,7 @@ export async function openJournal(
     pendingBytes
 
   const allocate = (): void => {
-    if (allocating || bytes() + segmentBytes > bytesMax) return
+    if (allocating || allBytes() + segmentBytes > bytesMax) return
     const path = segmentPath(directory, nextNumber)
     nextNumber += 1
     allocating = files
@@ -266,7 +266,7 @@ export async function openJournal(
       return durableSequence
     },
     get bytes() {
-      return bytes()
+      return allBytes()
     },
     hasRoom: (wanted) => freeBytes() >= wanted,
     async reserve(wanted) {

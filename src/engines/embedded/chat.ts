@@ -24,7 +24,6 @@ import { createToolReader, type ToolEvent } from './tool-reader.ts'
 
 export interface ChatModel extends ConversationModel {
   readonly modelId: string
-  readonly windowTokens: number
   readonly scheduler: Scheduler
   readonly metrics: EngineMetrics
   readonly clock: Clock
@@ -43,7 +42,6 @@ export async function answerChat(model: ChatModel, call: ChatCall): Promise<void
   const request = parseChatRequest(call.body)
   refuseForeign(model, request)
   const plan = planConversation(request, model)
-  refuseTooLong(plan.prompt.length, model.windowTokens)
   const count = request.n ?? 1
   model.scheduler.refuseWhenFull(count)
   const wire = createChatWire(
@@ -292,15 +290,4 @@ function refuseForeign(model: ChatModel, request: WireChatRequest): void {
       })
     }
   }
-}
-
-function refuseTooLong(promptTokens: number, windowTokens: number): void {
-  if (promptTokens < windowTokens) return
-  throw new Fault({
-    code: 'client.context_length_exceeded',
-    public:
-      `This model's maximum context length is ${windowTokens} tokens. ` +
-      `However, your messages resulted in ${promptTokens} tokens. Please reduce the length of the messages.`,
-    param: 'messages',
-  })
 }

@@ -1,6 +1,7 @@
 /** From a chat request to what the model reads, and to the grammar that its answer follows. Pure. */
 import { Fault } from '../../platform/fault.ts'
 import type { WireChatRequest, WireMessage, WireTool } from './chat-request.ts'
+import { charactersPerTokenMax, refuseHopeless, tooLong } from './context-length.ts'
 import type { ChatTemplate, TemplateMessage } from './chat-template.ts'
 import { createGrammarRules, quote, type GrammarRules } from './json-schema-grammar.ts'
 import { explainedToolFormat, explainTools, callsToText, type ToolFormat } from './tool-format.ts'
@@ -18,6 +19,7 @@ export interface ConversationPlan {
 export interface ConversationModel {
   readonly template: ChatTemplate
   readonly vocabulary: Vocabulary
+  readonly windowTokens: number
   /** How the template itself writes calls; `undefined` when it does not. */
   readonly nativeToolFormat: ToolFormat | undefined
 }
@@ -29,14 +31,21 @@ export function planConversation(
   request: WireChatRequest,
   model: ConversationModel,
 ): ConversationPlan {
-  const { vocabulary } = model
+  const { vocabulary, windowTokens } = model
+  const limit = { windowTokens, param: 'messages', subject: 'your messages' }
+  const characters = request.messages.reduce((sum, each) => sum + (each.content?.length ?? 0), 0)
+  // Every character of a message is rendered at least once.
+  if (characters > windowTokens * charactersPerTokenMax) throw tooLong(limit, windowTokens, false)
   const tools = request.tool_choice === 'none' ? [] : (request.tools ?? [])
   const toolFormat =
     tools.length === 0 ? undefined : (model.nativeToolFormat ?? explainedToolFormat)
   const messages = request.messages.map((message) => toTemplateMessage(message))
   const rendered = render(model, shieldDeep(messages, vocabulary), shieldDeep(tools, vocabulary))
+  refuseHopeless(limit, rendered, vocabulary.tokenizeText)
+  const prompt = vocabulary.tokenizePrompt(rendered)
+  if (prompt.length >= windowTokens) throw tooLong(limit, prompt.length, true)
   return {
-    prompt: vocabulary.tokenizePrompt(rendered),
+    prompt,
     grammar: grammarOf(request, tools, toolFormat),
     toolFormat,
     isForcedByName:

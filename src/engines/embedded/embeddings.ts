@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { Fault } from '../../platform/fault.ts'
 import { invalidField } from './chat-request.ts'
 import type { ChatCall } from './chat.ts'
+import { refuseHopeless, tooLong, type LengthLimit } from './context-length.ts'
 import { sendJson } from './http.ts'
 import type { EngineMetrics } from './metrics.ts'
 import type { OpenModel } from './native.ts'
@@ -42,9 +43,8 @@ export async function answerEmbeddings(model: EmbeddingModel, call: ChatCall): P
       param: 'model',
     })
   }
-  const inputs = listOf(request.input).map((input) => toTokens(model, input))
-  const lengths = inputs.map((tokens) => model.context.calculateInputLength([...tokens]))
-  refuseTooLong(lengths, model.windowTokens)
+  const inputs = listOf(request.input).map((input, index) => toTokens(model, input, index))
+  const lengths = inputs.map((tokens, index) => measure(model, tokens, index))
   const promptTokens = lengths.reduce((sum, length) => sum + length, 0)
   const data: unknown[] = []
   for (const [index, tokens] of inputs.entries()) {
@@ -72,7 +72,18 @@ function listOf(input: z.infer<typeof schema>['input']): readonly Input[] {
   return typeof first === 'number' ? [input as number[]] : (input as Input[])
 }
 
-function toTokens(model: EmbeddingModel, input: Input): Token[] {
+function limitOf({ windowTokens }: EmbeddingModel, index: number): LengthLimit {
+  return { windowTokens, param: 'input', subject: `input ${index}` }
+}
+
+/** Counts what the model adds at both ends, too. */
+function measure(model: EmbeddingModel, tokens: readonly Token[], index: number): number {
+  const length = model.context.calculateInputLength([...tokens])
+  if (length > model.windowTokens) throw tooLong(limitOf(model, index), length, true)
+  return length
+}
+
+function toTokens(model: EmbeddingModel, input: Input, index: number): Token[] {
   if (typeof input !== 'string') {
     if (input.some((token) => token >= model.model.vocabularySize)) {
       throw new Fault({
@@ -91,19 +102,9 @@ function toTokens(model: EmbeddingModel, input: Input): Token[] {
       param: 'input',
     })
   }
-  return [...model.model.native.tokenize(input, false)] as Token[]
-}
-
-function refuseTooLong(lengths: readonly number[], windowTokens: number): void {
-  const index = lengths.findIndex((length) => length > windowTokens)
-  if (index < 0) return
-  throw new Fault({
-    code: 'client.context_length_exceeded',
-    public:
-      `This model's maximum context length is ${windowTokens} tokens. ` +
-      `However, input ${index} has ${lengths[index]} tokens. Please reduce its length.`,
-    param: 'input',
-  })
+  const { native } = model.model
+  refuseHopeless(limitOf(model, index), input, (slice) => native.tokenize(slice, false))
+  return [...native.tokenize(input, false)] as Token[]
 }
 
 /** Models trained for it keep their meaning in the first dimensions; the others refuse by losing it. */

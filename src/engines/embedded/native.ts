@@ -147,7 +147,8 @@ export async function openModel(options: OpenOptions): Promise<OpenModel> {
     },
     createEmbeddingContext: (windowTokens) =>
       model.createEmbeddingContext({
-        contextSize: windowTokens,
+        // The library keeps one position free for a token that embeddings never generate.
+        contextSize: windowTokens + 1,
         // Models that look both ways need the whole input in one batch.
         batchSize: windowTokens,
         threads,

@@ -6,7 +6,7 @@ const fraction = '("." [0-9]{1,16})?'
 
 /** Whole numbers from `min` to `max`, both included; `undefined` when a bound is not whole. */
 export function integerRule(min: number | undefined, max: number | undefined): string | undefined {
-  return signed(min, max, (low, high) => wholeBetween(low, high))
+  return signed(min, max, 1, (low, high) => wholeBetween(low, high))
 }
 
 /** Decimal numbers from `min` to `max`, both included; `undefined` when a bound is not whole. */
@@ -14,23 +14,24 @@ export function magnitudeRule(
   min: number | undefined,
   max: number | undefined,
 ): string | undefined {
-  return signed(min, max, (low, high) => {
+  return signed(min, max, 0, (low, high) => {
     if (high === undefined) return `(${wholeBetween(low, undefined)}) ${fraction}`
     const top = `${digits(String(high))} ("." "0"{1,16})?`
     return high === low ? top : `(${wholeBetween(low, high - 1)}) ${fraction} | ${top}`
   })
 }
 
-/** Splits at zero: `magnitude` gives the rule for numbers without sign. */
+/** Splits at zero: `magnitude` gives the rule for numbers without sign, the negative ones from `smallest` on. */
 function signed(
   min: number | undefined,
   max: number | undefined,
+  smallest: number,
   magnitude: (low: number, high: number | undefined) => string,
 ): string | undefined {
   if (![min, max].every((each) => each === undefined || Number.isInteger(each))) return undefined
   const parts: string[] = []
   if (min === undefined || min < 0) {
-    const low = max === undefined || max >= 0 ? 1 : -max
+    const low = max === undefined || max >= 0 ? smallest : -max
     const high = min === undefined ? undefined : -min
     if (high === undefined || high >= low) parts.push(`"-" (${magnitude(low, high)})`)
   }

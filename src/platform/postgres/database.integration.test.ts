@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { postgresForTests, type TestDatabase } from '../../../test/postgres-for-tests.ts'
-import { Fault } from '../fault.ts'
+import type { Fault } from '../fault.ts'
 import { openDatabase, platformScope, type Database } from './database.ts'
 import { listen } from './listen.ts'
 

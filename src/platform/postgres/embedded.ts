@@ -55,7 +55,7 @@ const socketDirectoryBytesMax = 85
 const startTimeoutMs = 300_000
 const stopTimeoutMs = 20_000
 /** Roles need a few seconds to notice that their supervisor died, and to write what they know. */
-const guardGraceSeconds = 15
+const guardGraceSeconds = 10
 const logBytesMax = 16 * 1024 * 1024
 
 /** Starts the server on this folder, making the database on the first start. A server that a killed parent left is ended first. */
@@ -64,8 +64,8 @@ export async function startEmbeddedPostgres(given: string): Promise<EmbeddedPost
   const directory = realpathSync(given)
   const user = serverUser()
   if (user) chownSync(directory, user.uid, user.gid)
-  const program = installBinaries(directory, user)
   const run = runner(directory, user)
+  const program = installBinaries(directory, user)
   const cluster = join(directory, 'cluster')
   if (!existsSync(join(cluster, 'PG_VERSION'))) initialise(join(program, 'bin'), cluster, run)
   checkVersion(cluster, program)
@@ -149,8 +149,8 @@ function runner(directory: string, user: ServerUser | undefined): Runner {
   const blocking = user && findBlockingFolder(directory, user)
   const prefix = user && blocking !== undefined ? passingPrefix(user, blocking) : []
   const wrap = (command: string, args: readonly string[]): [string, string[]] => {
-    const [first = command, ...rest] = [...prefix, command, ...args]
-    return [first, rest]
+    const [program, ...inner] = prefix
+    return program === undefined ? [command, [...args]] : [program, [...inner, command, ...args]]
   }
   const identity = prefix.length === 0 ? user : undefined
   const options = { cwd: directory, env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' }, ...identity }
@@ -185,8 +185,7 @@ function findBlockingFolder(directory: string, user: ServerUser): string | undef
  */
 function passingPrefix(user: ServerUser, blocking: string): readonly string[] {
   for (const right of ['dac_read_search', 'dac_override']) {
-    const prefix = [
-      'setpriv',
+    const setpriv = [
       `--reuid=${user.uid}`,
       `--regid=${user.gid}`,
       '--clear-groups',
@@ -196,8 +195,8 @@ function passingPrefix(user: ServerUser, blocking: string): readonly string[] {
       `--ambient-caps=+${right}`,
       '--',
     ]
-    const [setpriv = '', ...args] = [...prefix, 'test', '-x', blocking]
-    if (spawnSync(setpriv, args, { stdio: 'ignore' }).status === 0) return prefix
+    const trial = spawnSync('setpriv', [...setpriv, 'test', '-x', blocking], { stdio: 'ignore' })
+    if (trial.status === 0) return ['setpriv', ...setpriv]
   }
   throw refuse(
     `PostgreSQL does not run as root, and the user that it runs as instead cannot pass through ${blocking}. Choose a folder elsewhere with --data, or run: chmod o+x ${blocking}. Starting as a normal user, or with DATABASE_URL, works as well.`,

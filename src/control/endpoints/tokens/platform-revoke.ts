@@ -21,7 +21,8 @@ export const revokePlatformTokenOperation = defineOperation<
   audit: (input) => ({ resource: input.params.tokenId }),
   params,
   result: tokenView,
-  async handle({ params }, { tx, deps }) {
-    return viewToken(await revokeAccessToken(tx, null, params.tokenId, deps.clock.nowMs()))
+  async handle({ params }, { tx, deps, actor }) {
+    const revocation = { byTokenId: actor.tokenId, nowMs: deps.clock.nowMs() }
+    return viewToken(await revokeAccessToken(tx, null, params.tokenId, revocation))
   },
 })

@@ -21,9 +21,8 @@ export const revokeTenantTokenOperation = defineOperation<
   audit: (input) => ({ resource: input.params.tokenId }),
   params,
   result: tokenView,
-  async handle({ params }, { tx, deps }) {
-    return viewToken(
-      await revokeAccessToken(tx, params.tenantId, params.tokenId, deps.clock.nowMs()),
-    )
+  async handle({ params }, { tx, deps, actor }) {
+    const revocation = { byTokenId: actor.tokenId, nowMs: deps.clock.nowMs() }
+    return viewToken(await revokeAccessToken(tx, params.tenantId, params.tokenId, revocation))
   },
 })

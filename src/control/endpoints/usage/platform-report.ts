@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import type { z } from 'zod'
 import { reportUsage } from '../../../billing/report.ts'
 import { usageQuery, usageView } from '../../usage-view.ts'
 import { defineOperation } from '../../operation.ts'
