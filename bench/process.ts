@@ -4,6 +4,12 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 
+/** One core for the proxy, one for everything else. */
+export interface Cores {
+  readonly proxy: number
+  readonly load: number
+}
+
 const run = promisify(execFile)
 const stopTimeoutMs = 10_000
 const outputBytesMax = 64 * 1024 * 1024

@@ -26,7 +26,7 @@ import {
 import { renderChart } from './report/chart.ts'
 import { renderReport, renderSummary } from './report/markdown.ts'
 import { spreadOf, type Report, type ScenarioResult } from './report/report.ts'
-import type { Cores } from './usage.ts'
+import type { Cores } from './process.ts'
 import {
   scenarios,
   tokensPerSecond,

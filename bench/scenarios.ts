@@ -3,7 +3,8 @@ import { loadRequests, type RequestLoad } from './load/requests.ts'
 import { loadStreams, type StreamLoad } from './load/streams.ts'
 import type { Peer, RunningPeer } from './peers/peer.ts'
 import { residentBytes } from './process.ts'
-import { watchUsage, type Cores, type Usage } from './usage.ts'
+import type { Cores } from './process.ts'
+import { watchUsage, type Usage } from './usage.ts'
 
 export type Metric =
   | 'cpuMicros'

@@ -1,12 +1,6 @@
 /** What a proxy used of the machine between two moments, and who else was there. */
 import type { RunningPeer } from './peers/peer.ts'
-import { coreBusySeconds, cpuSeconds } from './process.ts'
-
-/** One core for the proxy, one for everything else. */
-export interface Cores {
-  readonly proxy: number
-  readonly load: number
-}
+import { coreBusySeconds, cpuSeconds, type Cores } from './process.ts'
 
 export interface Usage {
   readonly seconds: number

@@ -16,6 +16,7 @@ import {
   mkdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -23,9 +24,10 @@ import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const modules = join(root, 'node_modules')
-/** Not in node_modules, which npm empties. Holds the pid of the process that installs. */
+/** Not in node_modules, which npm empties. Holds the pids of the launcher that installs and of its npm. */
 const installLock = join(root, '.cache', 'installing')
 const lockPollMs = 500
+const lockStaleMs = 900_000
 
 let child
 // A terminal sends Ctrl-C to the whole group, a service manager signals this process alone; the program takes two in a row for one.
@@ -88,7 +90,10 @@ async function install() {
     '--loglevel=error',
   ]
   const [npm, ...first] = npmCommand()
-  const result = await run(npm, [...first, 'ci', ...flags], ['ignore', 2, 2])
+  const running = run(npm, [...first, 'ci', ...flags], ['ignore', 2, 2])
+  // When this process is killed, npm goes on, and nobody may get in its way.
+  writeFileSync(installLock, `${process.pid} ${child.pid}`)
+  const result = await running
   if (result.signal) fail('The installation was interrupted. The next start begins it anew.')
   if (result.code !== 0) {
     fail(
@@ -112,8 +117,8 @@ async function takeLock() {
     } catch (error) {
       if (error.code !== 'EEXIST') throw error
     }
-    const holder = lockHolder()
-    if (!holder || !isAlive(holder)) {
+    const holder = lockHolders().find(isAlive)
+    if (!holder) {
       rmSync(installLock, { force: true })
       continue
     }
@@ -124,15 +129,17 @@ async function takeLock() {
 }
 
 function releaseLock() {
-  if (lockHolder() === process.pid) rmSync(installLock)
+  if (lockHolders()[0] === process.pid) rmSync(installLock)
 }
 
-function lockHolder() {
+/** Nobody any more, when the installation takes longer than any does: a number may go to another program. */
+function lockHolders() {
   try {
-    return Number(readFileSync(installLock, 'utf8'))
+    if (Date.now() - statSync(installLock).mtimeMs > lockStaleMs) return []
+    return readFileSync(installLock, 'utf8').split(' ').map(Number)
   } catch {
     // Nobody installs.
-    return undefined
+    return []
   }
 }
 

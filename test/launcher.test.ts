@@ -106,14 +106,15 @@ test('of two first starts at once, one installs and the other waits for it', asy
   expect(calls()).toEqual(['ci'])
 })
 
-test('an installer that was killed holds nobody up', async () => {
-  npm('sleep(60_000)')
+test('after an installer was killed, its npm is waited for, and then the work is done again', async () => {
+  npm("sleep(800); fs.appendFileSync('npm/calls', 'ended\\n')")
   const killed = launch()
   await until('npm runs', 5_000, () => calls().length === 1)
   killed.child.kill('SIGKILL')
   await once(killed.child, 'exit')
   npm('install()')
   expect(await launch().ended()).toMatchObject({ code: 0 })
+  expect(calls()).toEqual(['ci', 'ended', 'ci'])
 })
 
 test('a failed installation says what to do, starts nothing, and leaves no lock', async () => {

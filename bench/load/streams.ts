@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RunningPeer } from '../peers/peer.ts'
 import { residentBytes, startPinned } from '../process.ts'
-import { watchUsage, type Cores, type Usage } from '../usage.ts'
+import type { Cores } from '../process.ts'
+import { watchUsage, type Usage } from '../usage.ts'
 import type { Ended, FromClient, Marked, ToClient } from './stream-messages.ts'
 
 export interface StreamLoad {

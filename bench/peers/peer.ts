@@ -1,6 +1,6 @@
 /** What the bench asks of each proxy that it measures. One file a proxy; bench/peers/list.ts names them all. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Cores } from '../usage.ts'
+import type { Cores } from '../process.ts'
 
 export interface Peer {
   readonly name: string
