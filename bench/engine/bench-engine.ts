@@ -2,7 +2,7 @@
  * The embedded engine beside llama-server: the same file, the same threads, one core for the engine and another one for the client,
  * rounds that alternate. Writes bench/results/engine.md and engine.json.
  *
- *   node bench/engine/bench-engine.ts --weights FILE [--rounds 5] [--tokens 128]
+ *   npm run bench:engine -- [--weights FILE] [--rounds 5] [--tokens 128]
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -12,6 +12,7 @@ import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { weightsForTests } from '../../test/weights-for-tests.ts'
 import { llamaServer } from './llama-server.ts'
 import { runBurst } from './load.ts'
 import { toMarkdown, toRows, type Measurement } from './report.ts'
@@ -37,8 +38,7 @@ const { values } = parseArgs({
     tokens: { type: 'string', default: '128' },
   },
 })
-const weights = values.weights ?? process.env['COLONNADE_TEST_CHAT_MODEL']
-if (!weights) throw new Error('--weights FILE (or COLONNADE_TEST_CHAT_MODEL) is missing')
+const weights = values.weights ?? (await weightsForTests('chat'))
 const rounds = Number(values.rounds)
 const answerTokens = Number(values.tokens)
 const results = join(import.meta.dirname, '..', 'results')
@@ -48,11 +48,10 @@ if (availableParallelism() < 2) throw new Error('this bench needs two cores')
 const program = llamaServer()
 const engines = [await startOurs(weights), await startTheirs(program, weights)]
 spawnSync('taskset', ['-apc', '1', String(process.pid)])
-try {
-  await measure(engines)
-} finally {
-  for (const engine of engines) engine.process.kill()
-}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+process.once('exit', () => engines.forEach((engine) => engine.process.kill()))
+await measure(engines)
+for (const engine of engines) engine.process.kill()
 
 async function measure(all: readonly Engine[]): Promise<void> {
   const measurements = all.flatMap((engine) =>
@@ -62,30 +61,30 @@ async function measure(all: readonly Engine[]): Promise<void> {
       tokensPerSecond: [] as number[],
       firstTokenMs: [] as number[],
       cpuMsPerToken: [] as number[],
+      firstTokenCpuMs: [] as number[],
     })),
   )
   for (const engine of all) {
-    await runBurst({ port: engine.port, streams: parallel, answerTokens: 8, salt: 'warm-up' })
+    await runBurst({ ...targetOf(engine), streams: parallel, answerTokens: 8, salt: 'warm-up' })
   }
   let promptTokens = 0
   for (let round = 0; round < rounds; round += 1) {
     for (const streams of streamCounts) {
       for (const engine of round % 2 === 0 ? all : all.toReversed()) {
         const salt = `${round}-${streams}`
-        const cpuBeforeMs = cpuMs(engine)
-        const burst = await runBurst({ port: engine.port, streams, answerTokens, salt })
-        const cpuMsPerToken = (cpuMs(engine) - cpuBeforeMs) / (streams * answerTokens)
+        const burst = await runBurst({ ...targetOf(engine), streams, answerTokens, salt })
         const into = measurements.find(
           (each) => each.engine === engine.name && each.streams === streams,
         )
         into?.tokensPerSecond.push(burst.tokensPerSecond)
         into?.firstTokenMs.push(...burst.firstTokenMs)
-        into?.cpuMsPerToken.push(cpuMsPerToken)
+        into?.cpuMsPerToken.push(burst.cpuMsPerToken)
+        into?.firstTokenCpuMs.push(...burst.firstTokenCpuMs)
         promptTokens = burst.promptTokens
         const worst = Math.max(...burst.firstTokenMs).toFixed(0)
         const speed = burst.tokensPerSecond.toFixed(1)
         process.stderr.write(
-          `round ${round + 1}, ${streams} × ${engine.name}: ${speed} tokens/s, ${cpuMsPerToken.toFixed(2)} ms of CPU a token, worst first token ${worst} ms\n`,
+          `round ${round + 1}, ${streams} × ${engine.name}: ${speed} tokens/s, ${burst.cpuMsPerToken.toFixed(2)} ms of CPU a token, worst first token ${worst} ms\n`,
         )
       }
     }
@@ -107,6 +106,10 @@ function write(measurements: readonly Measurement[], promptTokens: number): void
     `${JSON.stringify({ conditions, rows, measurements }, null, 2)}\n`,
   )
   process.stdout.write(markdown)
+}
+
+function targetOf(engine: Engine) {
+  return { port: engine.port, engineCpuMs: () => cpuMs(engine) }
 }
 
 /** What the process spent so far. On a machine with other work this tells more than a stopwatch. */

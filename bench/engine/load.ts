@@ -9,17 +9,23 @@ export interface BurstOptions {
   readonly answerTokens: number
   /** Makes prompts differ between bursts, so that no cache answers for the engine. */
   readonly salt: string
+  /** The processor time that the engine has spent so far. */
+  readonly engineCpuMs: () => number
 }
 
 export interface Burst {
   readonly tokensPerSecond: number
   readonly firstTokenMs: readonly number[]
+  /** What the engine worked until each first token: the time that a machine without other work would have taken. */
+  readonly firstTokenCpuMs: readonly number[]
+  readonly cpuMsPerToken: number
   readonly promptTokens: number
 }
 
 export async function runBurst(options: BurstOptions): Promise<Burst> {
   const agent = new Agent({ keepAlive: false })
   const startedMs = performance.now()
+  const cpuBeforeMs = options.engineCpuMs()
   const answers = await Promise.all(
     Array.from({ length: options.streams }, (_, index) => askOne(agent, options, index)),
   )
@@ -32,12 +38,15 @@ export async function runBurst(options: BurstOptions): Promise<Burst> {
   return {
     tokensPerSecond: (options.streams * options.answerTokens) / seconds,
     firstTokenMs: answers.map((answer) => answer.firstTokenMs),
+    firstTokenCpuMs: answers.map((answer) => answer.firstTokenCpuMs - cpuBeforeMs),
+    cpuMsPerToken: (options.engineCpuMs() - cpuBeforeMs) / (options.streams * options.answerTokens),
     promptTokens: answers[0]?.promptTokens ?? 0,
   }
 }
 
 interface Answer {
   readonly firstTokenMs: number
+  readonly firstTokenCpuMs: number
   readonly completionTokens: number
   readonly promptTokens: number
 }
@@ -60,6 +69,7 @@ function askOne(agent: Agent, options: BurstOptions, index: number): Promise<Ans
   return new Promise((resolve, reject) => {
     const startedMs = performance.now()
     let firstTokenMs: number | undefined
+    let firstTokenCpuMs = 0
     let text = ''
     const call = request(
       {
@@ -77,6 +87,7 @@ function askOne(agent: Agent, options: BurstOptions, index: number): Promise<Ans
           text += chunk
           if (firstTokenMs === undefined && /"content":"[^"]/.test(text)) {
             firstTokenMs = performance.now() - startedMs
+            firstTokenCpuMs = options.engineCpuMs()
           }
         })
         response.on('end', () => {
@@ -89,6 +100,7 @@ function askOne(agent: Agent, options: BurstOptions, index: number): Promise<Ans
           }
           resolve({
             firstTokenMs,
+            firstTokenCpuMs,
             completionTokens: Number(last),
             promptTokens: Number(prompt ?? 0),
           })

@@ -55,7 +55,7 @@ const report: Report = {
 
 test('the summary has multiples of nginx, added latency, the worst loss, and memory', () => {
   expect(renderSummary(report).split('\n').at(-1)).toBe(
-    '| Colonnade | 36.0 µs (3.00 ×) | 250 µs | – | 12.0 µs (1.50 ×) | 990, 7 | 100 → 150 |',
+    '| Colonnade | 36.0 µs (3.00 ×) | 250 µs | – | – | 12.0 µs (1.50 ×) | 990, 7 | 100 → 150 |',
   )
 })
 

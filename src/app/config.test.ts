@@ -50,18 +50,30 @@ test.each([
 test('a value of the wrong kind is refused with its key', () => {
   expect(() => read({}, { COLONNADE_PORT: 'many' })).toThrow(/gateway\.port/)
   expect(() => read({ configFile: join(folder, 'none.yaml') })).toThrow(/does not exist/)
+  withFile('gateway: [', () => expect(() => read()).toThrow(/colonnade\.yaml cannot be read/))
+  withFile('a text', () => expect(() => read()).toThrow(/keys and values/))
 })
 
 test.each([
   { host: '0.0.0.0', extra: {}, allowed: false },
   { host: '192.168.1.5', extra: { insecure: 'false' }, allowed: false },
   { host: '::', extra: { insecure: true }, allowed: true },
-  { host: '0.0.0.0', extra: { tls: { certPath: 'c', keyPath: 'k' } }, allowed: true },
+  {
+    host: '0.0.0.0',
+    extra: { tls: { certPath: import.meta.filename, keyPath: import.meta.filename } },
+    allowed: true,
+  },
   { host: '127.0.0.9', extra: {}, allowed: true },
 ])('listening on $host with $extra is allowed: $allowed', ({ host, extra, allowed }) => {
   const start = () => read({ gateway: { host }, ...extra })
   if (allowed) expect(start().gateway.host).toBe(host)
   else expect(start).toThrow(/without TLS/)
+})
+
+test('TLS needs both of its files, readable', () => {
+  const tls = { certPath: import.meta.filename }
+  expect(() => read({ tls })).toThrow(/--tls-key/)
+  expect(() => read({ tls: { ...tls, keyPath: '/none' } })).toThrow(/\/none cannot be read/)
 })
 
 test('addresses that others can reach are never taken for loopback', () => {

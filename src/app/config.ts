@@ -2,7 +2,7 @@
  * The only reader of the environment and of the configuration file. Flags win over the environment, which wins over the file; the result
  * is frozen. What changes while the platform runs (tenants, prices, engines) is in the database, never here.
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { homedir, hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parse as parseYaml } from 'yaml'
@@ -168,6 +168,7 @@ export function readConfig(
   const parsed = schema.safeParse(tree)
   if (!parsed.success) throw invalid(parsed.error)
   checkExposure(parsed.data)
+  checkTls(parsed.data)
   return deepFreeze(parsed.data)
 }
 
@@ -229,11 +230,20 @@ function readFile(path: string, mustExist: boolean): Record<string, unknown> {
     if (mustExist) throw refuse(`The configuration file ${path} does not exist.`)
     return {}
   }
-  const value: unknown = parseYaml(readFileSync(path, 'utf8'))
+  const value = parseFile(path)
   if (value === null || value === undefined) return {}
   if (typeof value !== 'object' || Array.isArray(value))
     throw refuse(`${path} must hold keys and values.`)
   return { ...value }
+}
+
+function parseFile(path: string): unknown {
+  try {
+    return parseYaml(readFileSync(path, 'utf8'))
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.split('\n')[0] : 'unknown'
+    throw refuse(`The configuration file ${path} cannot be read: ${reason}`)
+  }
 }
 
 function setPath(tree: Record<string, unknown>, path: string, value: unknown): void {
@@ -279,6 +289,16 @@ function checkExposure(config: Parsed): void {
   }
 }
 
+function checkTls({ tls }: Parsed): void {
+  for (const path of tls ? [tls.certPath, tls.keyPath] : []) {
+    try {
+      accessSync(path, constants.R_OK)
+    } catch {
+      throw refuse(`The TLS file ${path} cannot be read. Check the name and its rights.`)
+    }
+  }
+}
+
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
 }
@@ -287,6 +307,8 @@ function invalid(error: z.ZodError): Fault {
   // A misspelt key often leaves another one missing; the misspelling is the news.
   const issue = error.issues.find(({ code }) => code === 'unrecognized_keys') ?? error.issues[0]
   const path = issue?.path.join('.') ?? ''
+  if (path.startsWith('tls.'))
+    return refuse('TLS needs both a certificate (--tls-cert) and its private key (--tls-key).')
   if (issue?.code !== 'unrecognized_keys')
     return refuse(`Configuration key '${path}': ${issue?.message ?? 'invalid'}.`)
   const key = issue.keys[0] ?? ''

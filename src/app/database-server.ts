@@ -52,7 +52,7 @@ export async function startDatabaseServer(
       if (stopping) return
       const next = afterExit(state, clock.monotonicMs() - startedMs)
       state = next.state
-      onEvent({ event: 'role-stopped', role: 'postgres', reason, restartInMs: next.delayMs })
+      onEvent({ event: 'role-stopped', role: 'database', reason, restartInMs: next.delayMs })
       await sleep(next.delayMs, undefined, { signal: waking.signal }).catch(() => {
         // Stopped while waiting.
       })
@@ -60,7 +60,7 @@ export async function startDatabaseServer(
       startedMs = clock.monotonicMs()
       server = await restart()
       reason = server ? 'the server ended' : 'it does not start yet'
-      if (server) onEvent({ event: 'role-restarted', role: 'postgres' })
+      if (server) onEvent({ event: 'role-restarted', role: 'database' })
     }
   }
   const keeping = keepAlive()

@@ -1,4 +1,4 @@
-/** What a supervisor that was killed has left: its roles end by themselves within seconds, and the next start waits for them. */
+/** What a supervisor that was killed has left: its roles end by themselves after their last streams, and the next start waits a while. */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,7 +15,8 @@ const endpoints = z.object({
 /** Where this machine's platform can be reached, and what it consists of. */
 export type Endpoints = z.infer<typeof endpoints>
 
-const waitMs = 20_000
+/** Longer streams are cut, and billed as far as their journals know. */
+const waitMs = 10_000
 const lookMs = 100
 
 function pathIn(dataDirectory: string): string {

@@ -20,10 +20,8 @@ export interface ReadyMessage {
   readonly metricsUrl: string | undefined
 }
 
-/** Streams under way get this long after a signal. */
+/** Streams under way get this long, also when the supervisor is gone: a next start that comes before waits a while, and then cuts them. */
 const drainMs = 600_000
-/** Without a supervisor nobody restarts what fails, and the next start waits for us: streams are cut soon. */
-const orphanedDrainMs = 3_000
 /** After the drain; journals and engines need a few seconds. */
 const stopMs = 30_000
 /** One Ctrl-C may arrive twice, from the terminal and from a parent; a person's second one comes later. */
@@ -36,7 +34,7 @@ export async function runRole(log: Logger, start: () => Promise<Role>): Promise<
     process.exit(1)
   })
   const life: { role?: Role; endingSinceMs?: number } = {}
-  const end = (reason: string, limitMs: number): void => {
+  const end = (reason: string): void => {
     const { role, endingSinceMs } = life
     const nowMs = systemClock.monotonicMs()
     if (endingSinceMs !== undefined && nowMs - endingSinceMs < sameSignalMs) return
@@ -44,14 +42,14 @@ export async function runRole(log: Logger, start: () => Promise<Role>): Promise<
     if (endingSinceMs !== undefined || !role) process.exit(1)
     life.endingSinceMs = nowMs
     log.info({ reason }, 'draining')
-    exitAfter(role, limitMs, log)
+    exitAfter(role, log)
   }
-  process.on('SIGTERM', () => end('SIGTERM', drainMs))
-  process.on('SIGINT', () => end('SIGINT', drainMs))
-  process.on('SIGHUP', () => end('SIGHUP', drainMs))
+  process.on('SIGTERM', () => end('SIGTERM'))
+  process.on('SIGINT', () => end('SIGINT'))
+  process.on('SIGHUP', () => end('SIGHUP'))
   // The supervisor's end of the channel closes when it dies, however it dies.
   process.on('disconnect', () => {
-    if (life.endingSinceMs === undefined) end('the supervisor is gone', orphanedDrainMs)
+    if (life.endingSinceMs === undefined) end('the supervisor is gone')
   })
   life.role = await start()
   const { name, url, metricsUrl } = life.role
@@ -60,8 +58,8 @@ export async function runRole(log: Logger, start: () => Promise<Role>): Promise<
   log.info({ url }, 'ready')
 }
 
-function exitAfter(role: Role, limitMs: number, log: Logger): void {
-  void within(role.drain(), limitMs)
+function exitAfter(role: Role, log: Logger): void {
+  void within(role.drain(), drainMs)
     .then((drained) => {
       if (!drained) log.warn('some work was still under way, and is cut')
       return within(role.stop(), stopMs)

@@ -1,11 +1,14 @@
 /** Everything on one machine: database, roles, first start, and the order in which they come and go. */
-import { mkdirSync } from 'node:fs'
+import { accessSync, constants, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../platform/clock.ts'
+import { Fault } from '../platform/fault.ts'
 import { createHttpClient } from '../platform/http/client.ts'
+import { createLogger } from '../platform/log.ts'
 import { openDatabase } from '../platform/postgres/database.ts'
 import { takeProcessLock } from '../platform/process-lock.ts'
+import { settleAbandonedJournals } from './abandoned-journals.ts'
 import { bootstrap, makeFirstKey, type FirstSecrets } from './bootstrap.ts'
 import { roleEnvironment, type Config } from './config.ts'
 import { prepareGivenDatabase, startDatabaseServer } from './database-server.ts'
@@ -47,7 +50,7 @@ export async function startPlatform(
   onLog: (line: string) => void,
 ): Promise<RunningPlatform> {
   await using started = new AsyncDisposableStack()
-  mkdirSync(config.dataDirectory, { recursive: true, mode: 0o700 })
+  makeDataFolder(config.dataDirectory)
   const what = `the data folder ${config.dataDirectory}`
   started.defer(takeProcessLock(join(config.dataDirectory, 'lock'), what))
   await waitForLeftovers(config.dataDirectory)
@@ -67,6 +70,8 @@ export async function startPlatform(
   })
   started.defer(() => database.close())
   await bootstrap(database, config, secrets)
+  const log = createLogger('serve', config.logLevel)
+  await settleAbandonedJournals(config, database, systemClock, log)
 
   tell({ event: 'starting', what: 'roles' })
   const supervisor = createSupervisor({
@@ -82,7 +87,8 @@ export async function startPlatform(
   started.defer(async () => {
     const limit = (ms: number): number => (hurried ? hurriedStopMs : ms)
     await supervisor.stop(roles.gateways, limit(gatewayStopMs))
-    await supervisor.stop(['agent', 'control'], limit(roleStopMs))
+    await supervisor.stop(['agent'], limit(roleStopMs))
+    await supervisor.stop(['control'], limit(roleStopMs))
     removeEndpoints(config.dataDirectory)
   })
   const [controlUrl, gatewayUrl] = await startRoles(supervisor, roles)
@@ -123,6 +129,20 @@ export async function startPlatform(
       stopping = running.disposeAsync().then(() => tell({ event: 'stopped' }))
       return stopping
     },
+  }
+}
+
+function makeDataFolder(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    accessSync(directory, constants.W_OK)
+  } catch (error) {
+    const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+    throw new Fault({
+      code: 'client.invalid_request',
+      public: `The data folder ${directory} cannot be used (${reason}). Choose another one with --data.`,
+      cause: error,
+    })
   }
 }
 

@@ -149,7 +149,7 @@ test('PostgreSQL that is killed comes back, and control with it', async () => {
   )
   process.kill(server?.pid ?? 0, 'SIGKILL')
   await until('PostgreSQL is back', startTimeoutMs, () =>
-    serve.events.some((event) => event.event === 'role-restarted' && event['role'] === 'postgres'),
+    serve.events.some((event) => event.event === 'role-restarted' && event['role'] === 'database'),
   )
   await until('control answers', startTimeoutMs, () => isReady(serve.ready['controlUrl']))
 }, 120_000)

@@ -190,6 +190,25 @@ test('a request under way is held on the books, and released when it settles', a
   await billing.close()
 })
 
+test('however much is shipped and deleted after it, an open request is still known after a crash', async () => {
+  const sizes = { segmentBytes: 64 * 1024, bytesMax: 4 * 1024 * 1024 }
+  const billing = await start(directory, database, sizes)
+  const hold = await billing.open(request('kept-open'))
+  for (let i = 0; i < 200; i += 1) await serveOne(billing, `kept-${i}`)
+  expect(await billing.drain(10_000)).toBe(true)
+  const copy = `${directory}-copy`
+  fs.cpSync(directory, copy, { recursive: true })
+  fs.rmSync(join(copy, 'lock'))
+  const survivor = await start(copy, database, sizes)
+  expect(await survivor.drain(5_000)).toBe(true)
+  await survivor.close()
+  fs.rmSync(copy, { recursive: true })
+  await hold.settle(settlement('completed', usage(1, 1)))
+  await billing.close()
+  const open = (await books('kept-')).events.find((event) => event.request_id === 'kept-open')
+  expect(open).toMatchObject({ outcome: 'crashed', amount_nanos: 9_000n })
+})
+
 test('applying the journal again, even without its checkpoint, changes nothing', async () => {
   const billing = await start()
   for (let i = 0; i < 30; i += 1)

@@ -67,7 +67,8 @@ export interface BillingOptions {
 
 /** A settlement fits into this, and so does an open record, with names as long as they may be. */
 const reservedBytes = 4_096
-const progressTokens = 64
+/** Half of the 64 that a crash may leave unbilled: the other half may pass while the record is on its way to a slow disk. */
+const progressTokens = 32
 const progressMs = 1_000
 const progressBytes = 512
 

@@ -14,7 +14,7 @@ import { openBilling } from './billing.ts'
 
 const rounds = 20
 const tenantId = 'ten_AAAAAAAAAAAAAAAA'
-/** A window, and what is emitted while its record is on its way to the disk. */
+/** A window, and as much again for a disk that other tests keep busy. */
 const unbilledTokensMax = 64 + 64
 let place: TestDatabase
 let database: Database
@@ -69,10 +69,10 @@ const serve = async (worker) => {
       endpoint: '/v1/chat/completions', streamed: true, price, estimatedInputTokens: 10, maxOutputTokens: 400,
       heldNanos: 10_000_000n, startedAtMs: Date.now(),
     })
-    const tokens = (worker * 67) % 400
+    const tokens = (worker * 23) % 200
     const usage = (outputTokens) => ({ inputTokens: 8, cachedInputTokens: 0, outputTokens, reasoningTokens: 0 })
     for (let token = 1; token <= tokens; token += 1) {
-      if (token % 8 === 0) await new Promise((resolve) => setTimeout(resolve, 2))
+      await new Promise((resolve) => setTimeout(resolve, 3))
       say('emitted', requestId, token)
       hold.progress(usage(token))
     }

@@ -1,5 +1,6 @@
 /** Carries the journal to the ledger: batches in order, each in one transaction with its checkpoint. The database may be away. */
 import type { Clock } from '../platform/clock.ts'
+import { Fault } from '../platform/fault.ts'
 import type { Logger } from '../platform/log.ts'
 import { platformScope, type Database } from '../platform/postgres/database.ts'
 import { selectBookable } from './journal/event.ts'
@@ -104,7 +105,9 @@ export function startShipper(options: {
         batchEvents = Math.max(Math.floor(batchEvents / 2), batchEventsMin)
         const delayMs = Math.min(retryMs * 2 ** failures, retryMsMax)
         failures += 1
-        log.warn({ error, lag: lag(), delayMs }, 'usage stays in the journal: the ledger failed')
+        const facts = { error, lag: lag(), delayMs }
+        if (isAway(error)) log.warn(facts, 'usage stays in the journal: the database is away')
+        else log.error(facts, 'usage stays in the journal: the ledger refuses it')
         await pause(delayMs)
       }
     }
@@ -129,4 +132,8 @@ export function startShipper(options: {
       await running
     },
   }
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof Fault && error.code === 'platform.database_unavailable'
 }

@@ -59,12 +59,12 @@ export function createOutput(isJson: boolean): Output {
   }
 }
 
-/** `agent: a source of weights was passed over: …` for a line of JSON; other lines stay. */
+/** `agent: passed over hf:… …` for a line of JSON; other lines stay. */
 function shorten(line: string): string {
   const parsed = logLine.safeParse(parseJson(line))
   if (!parsed.success) return line
   const { role, msg, detail, error } = parsed.data
-  return clean([role, msg, detail ?? error?.message].filter(Boolean).join(': '))
+  return clean([role, detail ?? msg, error?.message].filter(Boolean).join(': '))
 }
 
 function parseJson(text: string): unknown {

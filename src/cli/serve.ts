@@ -113,15 +113,17 @@ function onEndSignals(ask: () => void, insist: () => void): void {
 
 /** Tells the platform's events, as lines for people or for programs. */
 function createTeller(output: Output): (event: PlatformEvent) => void {
-  let pulling = false
+  let pulled: number | undefined
   return (event) => {
     if (event.event === 'model') {
       const { model, state, fraction, detail } = event
       if (state === 'pulling') output.event({ event: 'pulling', model, fraction: fraction ?? null })
       else output.event({ ...event })
       if (state === 'pulling') output.progress(`Pulling ${model}`, fraction)
-      else if (pulling) output.progress(`Pulling ${model}`, 1)
-      pulling = state === 'pulling'
+      else if (state !== 'failed' && pulled !== undefined && pulled < 1) {
+        output.progress(`Pulling ${model}`, 1)
+      }
+      pulled = state === 'pulling' ? (fraction ?? 0) : undefined
       if (state === 'starting') output.say(`Starting ${model} …`)
       if (state === 'failed') output.say(`${model}: ${detail ?? 'it does not start'}`)
       return

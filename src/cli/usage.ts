@@ -90,12 +90,11 @@ async function show(cli: Cli, options: UsageOptions): Promise<void> {
     'REASONING',
     'AMOUNT',
   ]
-  cli.result(
-    answer,
-    () =>
-      cli.table(columns, [...rows, ...totals]) +
-      (answer.hasMore ? '\n(more groups than shown; the total has them all)' : ''),
-  )
+  cli.result(answer, () => {
+    if (rows.length === 0) return 'No usage. What has just ended appears within a second.'
+    const more = answer.hasMore ? '\n(more groups than shown; the total has them all)' : ''
+    return cli.table(columns, [...rows, ...totals]) + more
+  })
 }
 
 function cells(row: Figures): string[] {

@@ -22,14 +22,19 @@ interface Opened {
 }
 
 async function open(
-  options: { files?: Partial<JournalFiles>; bytesMax?: number; clock?: Clock } = {},
+  options: {
+    files?: Partial<JournalFiles>
+    segmentBytes?: number
+    bytesMax?: number
+    clock?: Clock
+  } = {},
 ): Promise<Opened> {
   const found: string[] = []
   const fatal: Error[] = []
   const journal = await openJournal(
     {
       directory,
-      segmentBytes,
+      segmentBytes: options.segmentBytes ?? segmentBytes,
       bytesMax: options.bytesMax ?? 16 * segmentBytes,
       clock: options.clock ?? manualClock(),
       files: { ...systemFiles, ...options.files },
@@ -117,12 +122,13 @@ test.each([1, 30, 1_000])(
 )
 
 test('a backlog larger than one reading is met whole', async () => {
-  const { journal } = await open({ bytesMax: 1024 * segmentBytes })
+  const { journal } = await open({ segmentBytes: 8 * 1024 * 1024, bytesMax: 32 * 1024 * 1024 })
   const long = (sequence: bigint): string => `{"n":"${sequence}","pad":"${'y'.repeat(12_000)}"}`
-  for (let i = 0; i < 600; i += 1) await journal.append(long)
+  for (let i = 0; i < 9; i += 1)
+    await Promise.all(Array.from({ length: 100 }, () => journal.append(long)))
   const seen = await readAll(journal, 1_000)
-  expect(seen).toHaveLength(600)
-  expect(seen.at(-1)).toBe(long(600n))
+  expect(seen).toHaveLength(900)
+  expect(seen.at(-1)).toBe(long(900n))
   await journal.close()
 })
 
@@ -174,6 +180,21 @@ test('a batch torn at the start of a new segment is dropped, and nothing before 
   await appendEach(again.journal, 10)
   await again.journal.close()
   expect((await open()).found).toEqual(lines(1, kept + 10))
+})
+
+test('a torn end leaves nothing behind that a later start could take for damage', async () => {
+  const { journal } = await open()
+  await appendEach(journal, 200)
+  await journal.close()
+  const bytes = fs.readFileSync(firstSegment())
+  bytes.fill(0xaa, scanSegment(bytes, undefined).end)
+  fs.writeFileSync(firstSegment(), bytes)
+  const again = await open()
+  expect(again.found).toEqual(lines(1, 200))
+  // Too long for what is left of the first segment.
+  await again.journal.append(() => JSON.stringify('x'.repeat(12_000)))
+  await again.journal.close()
+  expect((await open()).found).toHaveLength(201)
 })
 
 test('a segment that was cut short goes on within its length', async () => {
@@ -336,4 +357,13 @@ test('a half-made segment of a crash is cleared away', async () => {
   fs.writeFileSync(join(directory, '0000000009.journal.partial'), 'zeros, some day')
   await (await open()).journal.close()
   expect(segmentNames().filter((name) => name.endsWith('.partial'))).toEqual([])
+})
+
+test('after its end nothing is written, since the files may be others by then', async () => {
+  const { journal, fatal } = await open()
+  await journal.append(line)
+  await journal.close()
+  await expect(journal.append(line)).rejects.toMatchObject({ code: 'billing.journal_failed' })
+  await expect(journal.reserve(10)).rejects.toMatchObject({ code: 'billing.journal_failed' })
+  expect(fatal).toEqual([])
 })

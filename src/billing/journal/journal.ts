@@ -324,6 +324,8 @@ export async function openJournal(
     async close() {
       await writing
       await allocating
+      // The numbers of closed files are given to others: nothing may be written to them any more.
+      failure ??= closed()
       for (const segment of [...segments, ...spares]) fs.closeSync(segment.fd)
     },
   }
@@ -339,6 +341,14 @@ function full(allocationError: string | undefined): Fault {
     public: 'The gateway has no space to record usage, so it takes no requests. Try again shortly.',
     internal: `no segment can be added to the journal: ${allocationError ?? 'journal.bytesMax is reached'}`,
     retryAfterMs: 5_000,
+  })
+}
+
+function closed(): Fault {
+  return new Fault({
+    code: 'billing.journal_failed',
+    public: 'The gateway has stopped. Another gateway may answer.',
+    internal: 'the journal is closed',
   })
 }
 

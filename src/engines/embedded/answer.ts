@@ -1,7 +1,7 @@
 /** One choice of an answer while it is written: tokens in; whole characters out, cut at stop sequences. */
 import { StringDecoder } from 'node:string_decoder'
 import type { TokenLogprob } from '../engine.ts'
-import type { TokenProbabilities } from './scheduler.ts'
+import type { TokenProbabilities } from './probabilities.ts'
 import { createStopText } from './stop-text.ts'
 import type { Vocabulary } from './vocabulary.ts'
 

@@ -21,7 +21,8 @@ export interface TemplateToolCall {
 }
 
 export interface ChatTemplate {
-  readonly source: string
+  /** Texts that end a turn though they are no tokens of this model. */
+  readonly stops: readonly string[]
   /** Whether the template shows tools to the model, and past calls and their results. */
   readonly knowsTools: boolean
   /** Throws `client.unsupported_value` when the template refuses the conversation. */
@@ -32,6 +33,8 @@ export interface ChatTemplate {
 const chatMl =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}" +
   "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+
+const chatMlEnd = '<|im_end|>'
 
 const probe = 'colonnade-probe'
 
@@ -78,7 +81,7 @@ export function createChatTemplate(
   }
 
   return {
-    source: text,
+    stops: source === undefined ? [chatMlEnd] : [],
     knowsTools,
     render(messages, tools) {
       const adapted = adapt(messages)

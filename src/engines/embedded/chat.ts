@@ -195,7 +195,7 @@ async function generateOne(model: ChatModel, work: Work, task: ChoiceTask): Prom
   const { vocabulary, metrics, clock } = model
   const { request, plan, answer } = work
   const { listener } = task
-  const text = createAnswerText(vocabulary, stopsOf(request))
+  const text = createAnswerText(vocabulary, [...stopsOf(request), ...model.template.stops])
   const speak = createSpeaker(plan, listener)
   const queuedAtMs = clock.monotonicMs()
   const result = await model.scheduler.generate({

@@ -151,7 +151,7 @@ function callsRule(
   const each = tools.map((tool) => {
     const { name, parameters, strict } = tool.function
     const body = rules.addSchema(
-      { type: 'object', ...parameters },
+      { type: 'object', ...(parameters ?? { properties: {} }) },
       { isStrict: strict === true, param: 'tools' },
     )
     const head = quote(`{"name": ${JSON.stringify(name)}, "${format.argumentsKey}": `)
@@ -173,7 +173,7 @@ function textOrCalls(rules: GrammarRules, calls: string, opening: string): strin
   const marker = opening.trim()
   if (marker === '') return `${calls} | [^{\\x00] ${any}*`
   const text = rules.define('text', `(${unlike(marker)})*`)
-  return `${text} ${calls}? | ${text}`
+  return `${text} ${calls}?`
 }
 
 /** One character, or the beginning of the marker and then a character that leaves it. */

@@ -231,7 +231,9 @@ function createSchemaRules(
       if (!properties.some(([key]) => key === name)) properties.push([String(name), true])
     }
     if (properties.length === 0) {
-      if (extra === false) return writer.define('empty', '"{" space "}"')
+      // Naming no property is asking for none; naming not even that is asking for any.
+      const isClosed = extra === false || (extra === undefined && 'properties' in schema)
+      if (isClosed) return writer.define('empty', '"{" space "}"')
       if (!isRecord(extra)) return writer.addObject()
     }
     const pairs = properties.map(([key, value]) => ({

@@ -8,7 +8,7 @@ import type { Server } from 'node:http'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { systemClock } from '../../platform/clock.ts'
-import { createLogger } from '../../platform/log.ts'
+import { createLogger, type Logger } from '../../platform/log.ts'
 import { createChatTemplate } from './chat-template.ts'
 import { createEngineMetrics, type EngineMetrics } from './metrics.ts'
 import { openModel, type OpenModel } from './native.ts'
@@ -82,8 +82,7 @@ function integer(name: string, text: string, range: { min: number; max: number }
   throw new Error(`${name} must be a whole number from ${range.min} to ${range.max}`)
 }
 
-async function serve(settings: Settings): Promise<void> {
-  const logger = createLogger('engine', 'info')
+async function serve(settings: Settings, logger: Logger): Promise<void> {
   const metrics = createEngineMetrics()
   const state: { loaded: LoadedModel | undefined } = { loaded: undefined }
   const server = createEngineServer({
@@ -162,4 +161,10 @@ async function stop(server: Server, loaded: LoadedModel | undefined): Promise<vo
   process.exit(0)
 }
 
-await serve(readSettings(process.argv.slice(2)))
+const logger = createLogger('engine', 'info')
+try {
+  await serve(readSettings(process.argv.slice(2)), logger)
+} catch (error) {
+  logger.fatal({ error }, 'the engine cannot start')
+  process.exit(1)
+}

@@ -10,17 +10,9 @@ import { Fault } from '../../platform/fault.ts'
 import { assert } from '../../platform/assert.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { NativeContext, NativeSampler, OpenModel, SamplerConfig } from './native.ts'
+import { readProbabilities, type TokenProbabilities } from './probabilities.ts'
 import { chooseSlot, type SlotCache } from './slot.ts'
-
-export interface Candidate {
-  readonly token: number
-  readonly logprob: number
-}
-/** Of the model's own distribution, before temperature and the like. */
-export interface TokenProbabilities {
-  readonly logprob: number
-  readonly top: readonly Candidate[]
-}
+import { planStep } from './step.ts'
 
 export interface SequenceRequest {
   readonly prompt: Uint32Array
@@ -80,11 +72,9 @@ export interface SchedulerOptions {
 const waitingMax = 256
 const overloadedRetryMs = 1_000
 /** Aborts are to be felt within 100 ms, and a step cannot be interrupted. */
-const stepMsTarget = 80
-/** Smaller batches waste time on slow machines. */
-const stepTokensMin = 16
-/** Of each step's tokens, what running answers get while prompts wait for their first token. */
-const answerShare = 1 / 3
+const stepMsTarget = 90
+/** Smaller batches waste a slow machine's time: 8 tokens at once cost a tenth more than 16. */
+const stepTokensMin = 8
 /** Weight of the newest step in the running average of a token's cost. */
 const costSmoothing = 0.2
 
@@ -266,7 +256,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     }
     const startedMs = clock.monotonicMs()
     await context.decodeBatch()
-    learnCost((clock.monotonicMs() - startedMs) / total)
+    learnCost(total, clock.monotonicMs() - startedMs)
     // All have to end, even when one fails: a sampler in use must not be disposed of.
     const picks = await Promise.allSettled(
       sampled.map(({ sequence, position }) => pick(sequence, position)),
@@ -278,8 +268,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     }
   }
 
-  function learnCost(ms: number): void {
-    tokenCostMs += (ms - tokenCostMs) * costSmoothing
+  function learnCost(tokens: number, ms: number): void {
+    // A token alone costs twice as much as one among many, and says nothing about a full step.
+    if (tokens >= stepTokensMin) tokenCostMs += (ms / tokens - tokenCostMs) * costSmoothing
   }
 
   async function pick(sequence: Running, position: number): Promise<Pick> {
@@ -341,67 +332,6 @@ const none = new Uint32Array(0)
 interface Pick {
   readonly token: number
   readonly probabilities: TokenProbabilities | undefined
-}
-
-interface StepPart<T> {
-  readonly sequence: T
-  readonly tokens: number
-}
-
-/**
- * Without prompts, every answer gets its next token. Prompts come first, the oldest ahead, because someone waits for a first word; but
- * answers keep a share of the tokens. It is saved up as credit until all of them can go on together, for a batch costs less
- * than its parts. Pure.
- */
-export function planStep<
-  T extends { readonly pending: Uint32Array; readonly generatedTokens: number },
->(
-  running: readonly T[],
-  stepTokens: number,
-  creditBefore: number,
-): { readonly parts: readonly StepPart<T>[]; readonly credit: number } {
-  const answers = running.filter((sequence) => sequence.generatedTokens > 0)
-  const prompts = running.filter((sequence) => sequence.generatedTokens === 0)
-  const parts: StepPart<T>[] = []
-  let credit = prompts.length === 0 ? answers.length : creditBefore + stepTokens * answerShare
-  let left = stepTokens
-  if (credit >= answers.length) {
-    for (const sequence of answers) parts.push({ sequence, tokens: 1 })
-    left -= answers.length
-    credit = 0
-  }
-  for (const sequence of prompts) {
-    if (left <= 0) break
-    const tokens = Math.min(left, sequence.pending.length)
-    parts.push({ sequence, tokens })
-    left -= tokens
-  }
-  return { parts, credit }
-}
-
-/** `all` holds tokens and probabilities in pairs, the likeliest first. */
-export function readProbabilities(
-  all: readonly number[],
-  token: number,
-  top: number,
-): TokenProbabilities {
-  const candidate = (at: number): Candidate => ({
-    token: all[at] ?? 0,
-    logprob: toLogprob(all[at + 1] ?? 0),
-  })
-  let at = 0
-  while (at < all.length && all[at] !== token) at += 2
-  return {
-    logprob: candidate(at).logprob,
-    top: Array.from({ length: Math.min(top, all.length / 2) }, (_, rank) => candidate(rank * 2)),
-  }
-}
-
-/** JSON has no infinity; OpenAI writes this number for the impossible. */
-const impossibleLogprob = -9999
-
-function toLogprob(probability: number): number {
-  return probability > 0 ? Math.log(probability) : impossibleLogprob
 }
 
 function overloaded(code: 'capacity.overloaded' | 'capacity.draining', text: string): Fault {

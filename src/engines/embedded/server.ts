@@ -29,6 +29,7 @@ const headersTimeoutMs = 10_000
 const requestTimeoutMs = 60_000
 /** Longer than clients keep idle connections, so that they close them first. */
 const keepAliveMs = 75_000
+const requestIdLengthMax = 100
 const loadingRetryMs = 1_000
 
 export function createEngineServer(options: EngineServerOptions): Server {
@@ -53,7 +54,9 @@ async function serve(
   } catch (error) {
     const fault = toFault(error)
     if (fault.status >= 500 && fault.code !== 'capacity.overloaded') {
-      options.logger.error({ error: fault.cause ?? fault, code: fault.code }, 'request failed')
+      const requestId = String(request.headers['x-request-id'] ?? '').slice(0, requestIdLengthMax)
+      const cause = fault.cause ?? fault
+      options.logger.error({ error: cause, code: fault.code, requestId }, 'request failed')
     }
     if (!signal.aborted) sendFault(response, fault)
   } finally {

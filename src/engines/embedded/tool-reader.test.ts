@@ -39,12 +39,12 @@ test('calls are told from text wherever the answer is split', () => {
     const pieces = [twoCalls.slice(0, at), twoCalls.slice(at)]
     expect(read(explainedToolFormat, pieces)).toEqual(expected)
   }
-  expect(read(explainedToolFormat, [...twoCalls])).toEqual(expected)
+  expect(read(explainedToolFormat, Array.from(twoCalls))).toEqual(expected)
 })
 
 test('a format without marker begins the answer with the call', () => {
   const answer = '{"name": "look", "parameters": {"at": 1}}'
-  expect(read(bare, [...answer])).toEqual({
+  expect(read(bare, Array.from(answer))).toEqual({
     text: '',
     calls: [{ name: 'look', arguments: '{"at": 1}' }],
   })

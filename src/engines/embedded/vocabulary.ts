@@ -129,7 +129,7 @@ function createSpellings(model: NativeModel): (token: number) => Buffer {
 export function partialBytes(entry: string): Buffer | undefined {
   const single = /^<0x([0-9A-Fa-f]{2})>$/.exec(entry)?.[1]
   if (single !== undefined) return Buffer.from(single, 'hex')
-  const bytes = [...entry].map((character) => byteAlphabet.get(character))
+  const bytes = Array.from(entry).map((character) => byteAlphabet.get(character))
   return bytes.some((byte) => byte === undefined)
     ? undefined
     : Buffer.from(bytes.filter((byte) => byte !== undefined))

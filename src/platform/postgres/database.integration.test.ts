@@ -107,6 +107,20 @@ test('a server that is away is a fault that says so, not a crash', async () => {
   await away.close()
 })
 
+test('closing lets transactions under way end, and refuses later ones', async () => {
+  const ending = open(place.appUrl)
+  const slow = ending.transaction(platformScope, async (tx) => {
+    const closed = ending.close()
+    await sql`SELECT pg_sleep(0.05)`.execute(tx)
+    return { closed, row: await sql<{ one: number }>`SELECT 1 AS one`.execute(tx) }
+  })
+  const { closed, row } = await slow
+  expect(row.rows).toEqual([{ one: 1 }])
+  await closed
+  const late = ending.transaction(platformScope, (tx) => sql`SELECT 1`.execute(tx))
+  await expect(late).rejects.toMatchObject({ code: 'platform.database_unavailable' })
+})
+
 test('a change that gateways must know is announced', async () => {
   let heard = 0
   let resolveHeard = (): void => {}
@@ -126,4 +140,21 @@ test('a change that gateways must know is announced', async () => {
   })
   await second
   await listener.close()
+})
+
+test('a connection that dies inside a transaction is a fault of that transaction, and of nothing else', async () => {
+  const { default: pg } = await import('pg')
+  const dying = database.transaction(platformScope, async (tx) => {
+    const { rows } = await sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`.execute(tx)
+    const killer = new pg.Client({ connectionString: place.ownerUrl })
+    await killer.connect()
+    await killer.query('SELECT pg_terminate_backend($1)', [rows[0]?.pid])
+    await killer.end()
+    await new Promise((resolve) => setImmediate(resolve))
+    await sql`SELECT 1`.execute(tx)
+  })
+  await expect(dying).rejects.toSatisfy(
+    (error: Fault) => error.code === 'platform.database_unavailable',
+  )
+  await database.transaction(platformScope, (tx) => sql`SELECT 1`.execute(tx))
 })

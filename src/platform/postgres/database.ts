@@ -27,6 +27,7 @@ export interface Database {
     scope: Scope,
     work: (tx: Sql<Tables>) => Promise<Result>,
   ): Promise<Result>
+  /** Lets transactions under way end, and takes no new ones. */
   close(): Promise<void>
 }
 
@@ -52,21 +53,45 @@ export function openDatabase(options: DatabaseOptions): Database {
   })
   // Without a listener, a stopped server would end the process.
   pool.on('error', options.onError)
+  // The pool listens to idle connections only; one that dies in a transaction would end the process all the same.
+  pool.on('connect', (client) => client.on('error', options.onError))
   const kysely = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
+
+  /** Whoever asked for them may have left without waiting. */
+  const underWay = new Set<Promise<unknown>>()
+  let closing = false
+
+  const run = async <Tables, Result>(
+    scope: Scope,
+    work: (tx: Sql<Tables>) => Promise<Result>,
+  ): Promise<Result> => {
+    try {
+      return await kysely.transaction().execute(async (tx) => {
+        await enterScope(tx, scope)
+        // Each store names the tables it uses; the connection is the same whatever they are.
+        return await work(tx as unknown as Sql<Tables>)
+      })
+    } catch (error) {
+      throw translate(error)
+    }
+  }
 
   return {
     async transaction<Tables, Result>(scope: Scope, work: (tx: Sql<Tables>) => Promise<Result>) {
+      if (closing) throw unavailable('this process is ending')
+      const running = run(scope, work)
+      underWay.add(running)
       try {
-        return await kysely.transaction().execute(async (tx) => {
-          await enterScope(tx, scope)
-          // Each store names the tables it uses; the connection is the same whatever they are.
-          return await work(tx as unknown as Sql<Tables>)
-        })
-      } catch (error) {
-        throw translate(error)
+        return await running
+      } finally {
+        underWay.delete(running)
       }
     },
-    close: () => kysely.destroy(),
+    async close() {
+      closing = true
+      await Promise.allSettled(underWay)
+      await kysely.destroy()
+    },
   }
 }
 
@@ -84,11 +109,15 @@ async function enterScope(tx: Transaction<unknown>, scope: Scope): Promise<void>
 function translate(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof Fault) return error
   if (!isUnavailable(error)) return error
+  return unavailable(error.message, error)
+}
+
+function unavailable(internal: string, cause?: Error): Fault {
   return new Fault({
     code: 'platform.database_unavailable',
     public: 'The database does not answer at the moment. Try again shortly.',
-    internal: error.message,
-    cause: error,
+    internal,
+    cause,
     retryAfterMs: 2_000,
   })
 }
@@ -99,7 +128,7 @@ export function isUnavailable(error: Error): boolean {
   if (/^(08|57P|53)/.test(code) || code === '57014') return true
   if (/^E(CONN|PIPE|NOENT|HOST|NET|TIMEDOUT|AI_)/.test(code)) return true
   // pg raises these three without a code (pg 8.23, client.js and pg-pool).
-  return /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout)/.test(
+  return /^(Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Query read timeout)/.test(
     error.message,
   )
 }

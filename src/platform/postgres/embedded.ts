@@ -7,7 +7,7 @@
  * (below /root, or a folder made by mktemp), it is given the right to pass through directories.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
@@ -414,7 +414,19 @@ export async function ensureAppRole(client: pg.Client, password?: string): Promi
   }
   await client.query(`GRANT colonnade_platform, colonnade_tenant TO ${appName}`)
   if (password !== undefined)
-    await client.query(`ALTER ROLE ${appName} PASSWORD ${pg.escapeLiteral(password)}`)
+    await client.query(
+      `ALTER ROLE ${appName} PASSWORD ${pg.escapeLiteral(scramVerifier(password))}`,
+    )
+}
+
+/** What PostgreSQL stores instead of a password (RFC 5803), so that the password is in none of its logs. */
+function scramVerifier(password: string): string {
+  const salt = randomBytes(16)
+  const iterations = 4_096
+  const salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256')
+  const key = (name: string): Buffer => createHmac('sha256', salted).update(name).digest()
+  const stored = createHash('sha256').update(key('Client Key')).digest('base64')
+  return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${stored}:${key('Server Key').toString('base64')}`
 }
 
 async function stop(child: ChildProcess, exited: Promise<void>): Promise<void> {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { planStep, readProbabilities } from './scheduler.ts'
+import { planStep } from './step.ts'
 
 const answer = { pending: Uint32Array.of(1), generatedTokens: 3 }
 const prompt = (tokens: number) => ({ pending: new Uint32Array(tokens), generatedTokens: 0 })
@@ -38,11 +38,4 @@ test('a step is never empty', () => {
     expect(plan.parts.length).toBeGreaterThan(0)
     credit = plan.credit
   }
-})
-
-test('probabilities are told as logarithms, with as many others as were asked for', () => {
-  const { logprob, top } = readProbabilities([7, 0.5, 3, 0.25, 9, 0], 3, 2)
-  expect(logprob).toBeCloseTo(Math.log(0.25))
-  expect(top.map((candidate) => candidate.token)).toEqual([7, 3])
-  expect(readProbabilities([7, 1, 9, 0], 9, 0)).toEqual({ logprob: -9999, top: [] })
 })
