@@ -21,8 +21,6 @@ import type { Config } from './config.ts'
 import type { Secrets } from './secrets.ts'
 import { readToken, saveToken } from './tokens.ts'
 
-export { readToken } from './tokens.ts'
-
 /** Shown once. */
 export interface FirstSecrets {
   readonly apiKey: string

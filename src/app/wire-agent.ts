@@ -11,9 +11,9 @@ import { Fault } from '../platform/fault.ts'
 import { createLogger, type Logger } from '../platform/log.ts'
 import { describePull } from '../weights/progress.ts'
 import { pullWeights, type WeightSettings } from '../weights/weights.ts'
-import { readToken } from './bootstrap.ts'
-import { roleEnvironment, type Config } from './config.ts'
+import { foreignEnvironment, type Config } from './config.ts'
 import type { Role } from './lifecycle.ts'
+import { readToken } from './tokens.ts'
 
 /** What an engine may need of our environment: where its libraries and devices are. */
 const engineVariables = /^(PATH|HOME|LANG|TMPDIR|LD_LIBRARY_PATH|CUDA_VISIBLE_DEVICES)$/
@@ -22,7 +22,7 @@ export async function startAgent(config: Config): Promise<Role> {
   const log = createLogger('agent', config.logLevel)
   const hardware = await probeHardware()
   // What is Colonnade's own in it goes to nobody: pip and engines are given a choice of the rest.
-  const environment = roleEnvironment(config, {})
+  const environment = foreignEnvironment()
   const agent = await start({
     nodeName: config.agent.nodeName,
     control: createControlClient({

@@ -139,6 +139,7 @@ export async function startGateway(config: Config): Promise<Role> {
   return {
     name,
     url: listeningUrl(gateway.app.server.address(), settings.host, config.tls !== undefined),
+    metricsUrl: metricsServer.url,
     async drain() {
       draining = true
       // A connection that was busy at the first look turns idle with its answer, and its client may keep it for ever.

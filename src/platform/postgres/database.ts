@@ -127,7 +127,7 @@ export function isUnavailable(error: Error): boolean {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
   if (/^(08|57P|53)/.test(code) || code === '57014') return true
   if (/^E(CONN|PIPE|NOENT|HOST|NET|TIMEDOUT|AI_)/.test(code)) return true
-  // pg raises these three without a code (pg 8.23, client.js and pg-pool).
+  // pg raises these without a code (pg 8.23, client.js and pg-pool).
   return /^(Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Query read timeout)/.test(
     error.message,
   )
