@@ -88,7 +88,7 @@ async function createNode(controlUrl: string, change: { readonly pull?: PullWeig
     connect: (address) =>
       connectOpenAiEngine(address, {
         kind: 'fixture',
-        capabilities: { chat: true, embeddings: true, continuousUsage: false },
+        capabilities: { chat: true, embeddings: true, continuousUsage: false, cacheSalt: false },
         relaysErrorTexts: false,
       }),
     launch: (spec) => ({

@@ -2,7 +2,7 @@
  * One root secret, and from it one key for each purpose (HKDF-SHA-256 with fixed labels), so that what is made for one purpose is
  * worthless for another.
  */
-import { hkdfSync, randomBytes } from 'node:crypto'
+import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import {
   existsSync,
   mkdirSync,
@@ -24,6 +24,8 @@ export interface Secrets {
   readonly atRest: Seal
   /** For the gateway's snapshot on disk. */
   readonly snapshot: Seal
+  /** What keeps a tenant's prefix caches apart from all others'. */
+  readonly cacheSalt: (tenantId: string) => string
   /** Of the roles' login, on a PostgreSQL that is not ours. */
   readonly databasePassword: string
 }
@@ -35,11 +37,13 @@ export function existingSecrets(path: string): Secrets {
   const root = readRoot(path)
   const key = (label: string): Buffer =>
     Buffer.from(hkdfSync('sha256', root, Buffer.alloc(0), `colonnade/${label}`, rootBytes))
+  const saltKey = key('cache-salt/v1')
   return {
     peppers: new Map([[1, key('key-pepper/v1')]]),
     pepperVersion: 1,
     atRest: createSeal(key('at-rest/v1')),
     snapshot: createSeal(key('gateway-snapshot/v1')),
+    cacheSalt: (tenantId) => createHmac('sha256', saltKey).update(tenantId).digest('base64url'),
     databasePassword: key('database-login/v1').toString('base64url'),
   }
 }

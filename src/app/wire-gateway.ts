@@ -98,6 +98,7 @@ export async function startGateway(config: Config): Promise<Role> {
       log,
       keyUsed: (apiKeyId) => keyUses.set(apiKeyId, clock.nowMs()),
       isDraining: () => draining,
+      cacheSalt: secrets.cacheSalt,
     },
   )
   const snapshot = await keepSnapshot({

@@ -67,6 +67,11 @@ export interface ChatRequest {
   readonly body: Readonly<Record<string, unknown>>
   /** Whether the engine streams its answer. A whole answer is cheaper, and tells nothing about an answer that was cut. */
   readonly stream: boolean
+  /**
+   * Secret, and the same for one tenant only: nobody's timing or `cached_tokens` may tell of another's prompts. `undefined` for engines
+   * that know no salt.
+   */
+  readonly cacheSalt: string | undefined
 }
 
 export interface EmbeddingRequest {
@@ -82,6 +87,8 @@ export interface EngineCapabilities {
   readonly embeddings: boolean
   /** The engine sends running totals with each chunk when asked for `continuous_usage_stats`. */
   readonly continuousUsage: boolean
+  /** The engine keeps prefix caches apart by `cache_salt`. */
+  readonly cacheSalt: boolean
 }
 
 export interface EngineCall {

@@ -19,4 +19,6 @@ export interface GatewayDeps {
   /** Called with each accepted key, so that its last use can be shown. */
   readonly keyUsed: (apiKeyId: string) => void
   readonly isDraining: () => boolean
+  /** A tenant's secret salt for prefix caches. */
+  readonly cacheSalt: (tenantId: string) => string
 }

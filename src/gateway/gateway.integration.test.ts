@@ -1,6 +1,7 @@
 /** The whole data plane in one process, over real PostgreSQL, the real journal and an engine that misbehaves when asked to. */
 import fs from 'node:fs'
-import { request as httpRequest } from 'node:http'
+import { createServer, request as httpRequest } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sql } from 'kysely'
@@ -497,4 +498,64 @@ test('ids with a slash and a colon are found, encoded or not', async () => {
   }
   expect(await untilKnown(() => retrieve('org/model:7b'))).toBe('org/model:7b')
   expect(await retrieve('org%2Fmodel%3A7b')).toBe('org/model:7b')
+})
+
+test("tenants get prefix caches of their own: the engine's salt is ours, equal within a tenant and different across tenants", async () => {
+  const salts: unknown[] = []
+  const capturing = createServer((incoming, outgoing) => {
+    let text = ''
+    incoming.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    incoming.on('end', () => {
+      salts.push((JSON.parse(text) as { cache_salt?: unknown }).cache_salt)
+      const choices = [
+        { index: 0, message: { role: 'assistant', content: 'a' }, finish_reason: 'stop' },
+      ]
+      outgoing.setHeader('content-type', 'application/json')
+      outgoing.end(JSON.stringify({ choices, usage: { prompt_tokens: 1, completion_tokens: 1 } }))
+    })
+  })
+  await new Promise<void>((resolve) => capturing.listen(0, '127.0.0.1', resolve))
+  // Listening on TCP, so the address is not a path.
+  const { port } = capturing.address() as AddressInfo
+  const otherKey = await database.transaction(platformScope, async (tx) => {
+    await addModel(
+      tx,
+      {
+        id: 'salted',
+        category: 'chat',
+        contextWindowTokens: 1_000,
+        capabilities: [],
+        weightSources: [],
+        weightSha256: null,
+      },
+      { unpriced: false },
+    )
+    await addExternalEngine(tx, {
+      modelId: 'salted',
+      engineKind: 'llama-cpp',
+      baseUrl: `http://127.0.0.1:${port}`,
+      engineModel: 'salted',
+      sealKey: undefined,
+    })
+    const tenant = await createTenant(tx, { name: 'B', priceListId: 'standard' })
+    const project = await createProject(tx, tenant.id, 'p')
+    return (
+      await createApiKey(tx, { tenantId: tenant.id, projectId: project.id, name: 'b' }, pepper)
+    ).secret
+  })
+  const ask = async (secret: string): Promise<string | undefined> => {
+    const body = { model: 'salted', max_tokens: 2, cache_salt: 'mine', prompt_cache_key: 'mine' }
+    return (await chat(body, { authorization: `Bearer ${secret}` })).status === 200
+      ? 'ok'
+      : undefined
+  }
+  await untilKnown(() => ask(otherKey))
+  await ask(key)
+  await ask(key)
+  const [theirs, first, second] = salts
+  expect(first).toBe(second)
+  expect(first).not.toBe(theirs)
+  for (const salt of salts) expect(String(salt)).toMatch(/^[\w-]{43}$/)
+  capturing.closeAllConnections()
+  capturing.close()
 })

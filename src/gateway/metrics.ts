@@ -95,7 +95,11 @@ export function createGatewayMetrics(gauges: GatewayGauges): GatewayMetrics {
     'Journal records that the ledger has not applied.',
     gauges.journalLagRecords,
   )
-  gauge('colonnade_journal_bytes', 'Bytes that the journal takes on disk, spare segments included.', gauges.journalBytes)
+  gauge(
+    'colonnade_journal_bytes',
+    'Bytes that the journal takes on disk, spare segments included.',
+    gauges.journalBytes,
+  )
   gauge(
     'colonnade_snapshot_age_seconds',
     'Time since the snapshot was last known to be current.',

@@ -19,7 +19,7 @@ export async function serve(
   const work = endpoint.parse(await exchange.readBody())
   const model = resolveModel(caller, work, deps)
   await using admission = await admit({ caller, model, work, exchange }, deps)
-  const answer = await dispatch({ model, work, exchange, admission }, deps)
+  const answer = await dispatch({ caller, model, work, exchange, admission }, deps)
   const parts = admission.meter(answer)
   await endpoint.respond({ exchange, work, model, parts, deps })
 }

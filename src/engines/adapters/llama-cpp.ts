@@ -14,7 +14,7 @@ export const llamaCpp: EngineAdapter = { kind: 'llama-cpp', connect, launch }
 function connect(address: EngineAddress): Engine {
   const engine = connectOpenAiEngine(address, {
     kind: 'llama-cpp',
-    capabilities: { chat: true, embeddings: true, continuousUsage: true },
+    capabilities: { chat: true, embeddings: true, continuousUsage: true, cacheSalt: true },
     relaysErrorTexts: true,
   })
   const client = createHttpClient(new URL(address.baseUrl).origin)

@@ -7,8 +7,8 @@ export const openAiCompatible: EngineAdapter = {
   connect: (address) =>
     connectOpenAiEngine(address, {
       kind: 'openai-compatible',
-      // Strict servers refuse options that they do not know, so running totals are not asked for.
-      capabilities: { chat: true, embeddings: true, continuousUsage: false },
+      // Strict servers refuse options that they do not know, so neither running totals nor salts are sent.
+      capabilities: { chat: true, embeddings: true, continuousUsage: false, cacheSalt: false },
       relaysErrorTexts: false,
     }),
 }

@@ -97,6 +97,7 @@ function renderChat(request: ChatRequest, options: OpenAiEngineOptions): string 
   return JSON.stringify({
     ...request.body,
     model: request.model,
+    cache_salt: request.cacheSalt,
     ...(request.stream ? streaming : { stream: false }),
   })
 }

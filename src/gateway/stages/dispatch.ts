@@ -3,6 +3,7 @@
  * twice. Once an engine accepted, its stream is the answer, whatever becomes of it.
  */
 import type { StreamPart } from '../../engines/engine.ts'
+import type { Principal } from '../../identity/principal.ts'
 import { Fault, toFault, type FaultCode } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
@@ -23,12 +24,13 @@ const retryable: ReadonlySet<FaultCode> = new Set([
 
 export async function dispatch(
   job: {
+    readonly caller: Principal
     readonly model: OfferedModel
     readonly work: Work
     readonly exchange: Exchange
     readonly admission: Admission
   },
-  deps: Pick<GatewayDeps, 'replicas' | 'metrics' | 'log'>,
+  deps: Pick<GatewayDeps, 'replicas' | 'cacheSalt' | 'log'>,
 ): Promise<EngineAnswer> {
   const plan = deps.replicas.plan(job.model.model.id).slice(0, attemptsMax)
   let last: Fault | undefined
@@ -54,8 +56,13 @@ export async function dispatch(
 
 async function attempt(
   replica: Replica,
-  job: { readonly work: Work; readonly exchange: Exchange; readonly admission: Admission },
-  deps: Pick<GatewayDeps, 'replicas' | 'metrics'>,
+  job: {
+    readonly caller: Principal
+    readonly work: Work
+    readonly exchange: Exchange
+    readonly admission: Admission
+  },
+  deps: Pick<GatewayDeps, 'replicas' | 'cacheSalt'>,
 ): Promise<EngineAnswer> {
   const { work, exchange, admission } = job
   const call = { signal: exchange.signal, requestId: exchange.requestId }
@@ -64,7 +71,14 @@ async function attempt(
   try {
     const parts = await (work.kind === 'chat'
       ? engine.chat(
-          { model: engineModel, body: work.body, stream: admission.streamsFromEngine },
+          {
+            model: engineModel,
+            body: work.body,
+            stream: admission.streamsFromEngine,
+            cacheSalt: engine.capabilities.cacheSalt
+              ? deps.cacheSalt(job.caller.tenantId)
+              : undefined,
+          },
           call,
         )
       : engine.embed({ model: engineModel, input: work.input, dimensions: work.dimensions }, call))
