@@ -39,6 +39,7 @@ export interface ExchangeLimits {
 
 const inflate = promisify(gunzip)
 const discardMs = 5_000
+const lastChunk = '0\r\n\r\n'
 /** One reason for all: making a DOMException with a stack for each abort costs more than authenticating does. */
 const ended = new Error('the exchange ended')
 
@@ -55,6 +56,8 @@ export function openExchange(options: {
   const abort = new AbortController()
   let clientLeft = false
   let streamStarted = false
+  /** HTTP/1.1 streams are sent in chunks that are framed here; HTTP/1.0 knows none. */
+  let framesChunks = false
   const onClose = (): void => {
     if (response.writableFinished) return
     clientLeft = true
@@ -97,12 +100,18 @@ export function openExchange(options: {
     },
     startStream(headers) {
       streamStarted = true
-      response.writeHead(200, head(headers))
+      framesChunks = request.httpVersionMinor > 0
+      response.writeHead(200, {
+        ...head(headers),
+        ...(framesChunks ? { 'transfer-encoding': 'chunked' } : {}),
+      })
       response.flushHeaders()
+      // Node would make three writes of each event: size, text, line end.
+      if (framesChunks) response.chunkedEncoding = false
     },
     write(text) {
       if (response.destroyed) return undefined
-      if (response.write(text)) return undefined
+      if (response.write(framesChunks ? toChunk(text) : text)) return undefined
       return roomToWrite(response, limits.stalledReaderMs, () => {
         clientLeft = true
         abort.abort(ended)
@@ -110,7 +119,7 @@ export function openExchange(options: {
       })
     },
     endStream() {
-      response.end()
+      response.end(framesChunks ? lastChunk : undefined)
     },
     close() {
       clearTimeout(totalTimer)
@@ -128,6 +137,11 @@ function discardBody(request: IncomingMessage): void {
   request.once('close', () => clearTimeout(limit))
   request.once('error', () => clearTimeout(limit))
   request.resume()
+}
+
+/** RFC 9112, section 7.1: size in hexadecimal, text, each with a line end. */
+function toChunk(text: string): string {
+  return `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
 }
 
 /** Resolves when the socket drained or closed; a reader that takes nothing for too long is given up. */

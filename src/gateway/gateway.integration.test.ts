@@ -1,7 +1,7 @@
 /** The whole data plane in one process, over real PostgreSQL, the real journal and an engine that misbehaves when asked to. */
 import fs from 'node:fs'
 import { createServer, request as httpRequest } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sql } from 'kysely'
@@ -559,3 +559,43 @@ test("tenants get prefix caches of their own: the engine's salt is ours, equal w
   capturing.closeAllConnections()
   capturing.close()
 })
+
+test('a stream is framed as HTTP/1.1 demands, and leaves the connection good for the next request', async () => {
+  const { port } = new URL(gateway.url ?? '')
+  const socket = connect(Number(port), '127.0.0.1')
+  const body = JSON.stringify({
+    model: 'mock',
+    stream: true,
+    max_tokens: 3,
+    messages: [{ role: 'user', content: 'Grüße 👋' }],
+  })
+  const head = (version: string): string =>
+    `POST /v1/chat/completions HTTP/${version}\r\nhost: x\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  let text = ''
+  socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+  socket.write(head('1.1'))
+  await untilKnown(() => Promise.resolve(text.endsWith('\r\n0\r\n\r\n') ? 'ok' : undefined))
+  const [first = '', ...rest] = text.split('\r\n\r\n')
+  expect(first.toLowerCase()).toContain('transfer-encoding: chunked')
+  expect(readChunks(Buffer.from(rest.join('\r\n\r\n')))).toMatch(/data: \[DONE\]\n\n$/)
+  text = ''
+  socket.write(head('1.0'))
+  await new Promise((resolve) => socket.once('close', resolve))
+  expect(text.toLowerCase()).not.toContain('transfer-encoding')
+  expect(text).toMatch(/data: \[DONE\]\n\n$/)
+})
+
+/** By the letter of RFC 9112, section 7.1. */
+function readChunks(bytes: Buffer): string {
+  let offset = 0
+  let content = ''
+  for (;;) {
+    const lineEnd = bytes.indexOf('\r\n', offset)
+    const size = Number.parseInt(bytes.toString('latin1', offset, lineEnd), 16)
+    const start = lineEnd + 2
+    expect(bytes.toString('latin1', start + size, start + size + 2)).toBe('\r\n')
+    if (size === 0) return content
+    content += bytes.toString('utf8', start, start + size)
+    offset = start + size + 2
+  }
+}
