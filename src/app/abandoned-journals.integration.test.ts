@@ -68,6 +68,9 @@ test('what a gateway wrote that is started no more is billed all the same, once'
       maxOutputTokens: 100,
       heldNanos: 409_000n,
       startedAtMs: systemClock.nowMs(),
+      lifeId: '',
+      takes: [],
+      alreadyChargedNanos: 0n,
     })
     await hold.settle({
       outcome: 'completed',
@@ -76,6 +79,8 @@ test('what a gateway wrote that is started no more is billed all the same, once'
       replicaId: undefined,
       timeToFirstTokenMs: 1,
       durationMs: 2,
+      amountMaxNanos: undefined,
+      chargeLimits: () => [],
     })
     await gateway.close()
 

@@ -5,6 +5,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { openBilling } from '../billing/billing.ts'
+import { reclaimAbandoned } from '../limits/store.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Database } from '../platform/postgres/database.ts'
@@ -33,8 +34,8 @@ export async function settleAbandonedJournals(
       onFatal: (error) => log.error({ error }, `the journal of gateway ${name} cannot be written`),
     })
     try {
-      if (!(await billing.drain(drainMs)))
-        log.warn({ lag: billing.lagEvents() }, `usage stays in the journal of gateway ${name}`)
+      if (await billing.drain(drainMs)) await reclaimAbandoned(database, billing.gatewayId)
+      else log.warn({ lag: billing.lagEvents() }, `usage stays in the journal of gateway ${name}`)
     } finally {
       await billing.close()
     }

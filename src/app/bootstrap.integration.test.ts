@@ -7,6 +7,7 @@ import { listEntries, verifyChain } from '../audit/audit.ts'
 import { listAliases, listModels } from '../catalog/catalog.ts'
 import { listDeployedModels } from '../fleet/fleet.ts'
 import { findAccessToken, listTenants } from '../identity/identity.ts'
+import { listPlanRules, listPlans, removePlan, updatePlan } from '../limits/rules.ts'
 import { systemClock } from '../platform/clock.ts'
 import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
 import { bootstrap, makeFirstKey } from './bootstrap.ts'
@@ -49,6 +50,33 @@ test('the first start deploys both default models, calls the chat model `default
     const all = await listModels(tx, { limit: 500 })
     expect(all.length).toBeGreaterThanOrEqual(58)
   })
+})
+
+test('the first start brings the plans, and leaves the first tenant without one; later starts leave them as they are', async () => {
+  const plans = () => database.transaction(platformScope, (tx) => listPlans(tx, { limit: 100 }))
+  const first = await plans()
+  expect(first.rows.map(({ id }) => id)).toEqual([
+    'monthly',
+    'tier-1',
+    'tier-2',
+    'tier-3',
+    'tier-4',
+  ])
+  await database.transaction(platformScope, async (tx) => {
+    const { rows } = await listTenants(tx, { limit: 1 })
+    expect(rows[0]?.plan_id).toBeNull()
+    await updatePlan(tx, 'tier-1', { name: 'Small' })
+    await removePlan(tx, 'tier-4')
+  })
+  await bootstrap(database, config, secrets)
+  expect((await plans()).rows.map(({ name }) => name)).toEqual([
+    'Monthly billing',
+    'Small',
+    'Tier 2',
+    'Tier 3',
+  ])
+  const rules = await database.transaction(platformScope, (tx) => listPlanRules(tx, 'tier-1'))
+  expect(rules).toHaveLength(4)
 })
 
 test('the tokens of this machine work, and only their owner can read them', async () => {

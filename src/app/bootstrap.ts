@@ -1,4 +1,4 @@
-/** What the first start makes: catalogue, a tenant with a project and a key, tokens for the operator and the agent, default models. */
+/** What the first start makes: catalogue, plans, a tenant with a project and a key, tokens for the operator and the agent, default models. */
 import { appendEntry } from '../audit/audit.ts'
 import { enableModel, importShippedCatalogue, setAlias } from '../catalog/catalog.ts'
 import { deployModel } from '../fleet/fleet.ts'
@@ -12,6 +12,7 @@ import {
   listTenants,
   type Pepper,
 } from '../identity/identity.ts'
+import { importShippedPlans } from '../limits/rules.ts'
 import { assert } from '../platform/assert.ts'
 import { systemClock } from '../platform/clock.ts'
 import { newId } from '../platform/ids.ts'
@@ -37,6 +38,7 @@ export async function bootstrap(
 ): Promise<void> {
   await database.transaction(platformScope, async (tx) => {
     await importShippedCatalogue(tx, defaultModels)
+    await importShippedPlans(tx)
     const tenants = await listTenants(tx, { limit: 1 })
     if (tenants.rows.length === 0) await makeFirst(tx, config, currentPepper(secrets))
   })

@@ -35,6 +35,11 @@ const schema = z.strictObject({
         .default(25 * mebibyte),
       openRequestsMax: z.coerce.number().int().min(1).default(4_096),
       corsOrigins: z.array(z.string()).default([]),
+      /** The status of a refusal for money that is used up. SDKs know 429 with `insufficient_quota`; 402 says it in HTTP. */
+      quotaStatus: z.coerce
+        .number()
+        .pipe(z.union([z.literal(429), z.literal(402)]))
+        .default(429),
     })
     .prefault({}),
   control: z
@@ -101,6 +106,13 @@ const schema = z.strictObject({
       token: z.string().optional(),
     })
     .prefault({}),
+  /** Days and months of limits begin by it: an IANA name. */
+  timeZone: z
+    .string()
+    .refine((name) => Intl.supportedValuesOf('timeZone').includes(name) || name === 'UTC', {
+      error: 'must be an IANA time zone, such as Europe/Paris',
+    })
+    .default('Europe/Paris'),
   /** Whether the first start deploys the two default models. */
   defaultModels: flag.default(true),
   /** The root secret, when it is not in the data folder: for roles on other machines. */

@@ -1,6 +1,7 @@
 /** Builds the control API from its modules, and gives it a life. */
 import { readFileSync } from 'node:fs'
 import { createControl } from '../control/control.ts'
+import { startReconcileJob } from '../jobs/reconcile.ts'
 import { findAdapter } from '../engines/registry.ts'
 import { assert } from '../platform/assert.ts'
 import { systemClock } from '../platform/clock.ts'
@@ -25,8 +26,18 @@ export async function startControl(config: Config): Promise<Role> {
     applicationName: 'colonnade-control',
     onError: (error) => log.debug({ error }, 'a connection to the database ended'),
   })
+  // A look at the whole ledger takes its time, and holds up nobody else.
+  const jobsDatabase = openDatabase({
+    url: appDatabaseUrl(config),
+    connectionsMax: 1,
+    statementTimeoutMs: 600_000,
+    applicationName: 'colonnade-jobs',
+    onError: (error) => log.debug({ error }, 'a connection to the database ended'),
+  })
+  const reconcileJob = startReconcileJob({ database: jobsDatabase, clock: systemClock, log })
   const app = createControl({
     database,
+    openFindings: reconcileJob.openFindings,
     deps: {
       clock: systemClock,
       pepper: { version: secrets.pepperVersion, key: pepper },
@@ -43,6 +54,10 @@ export async function startControl(config: Config): Promise<Role> {
     name: 'control',
     url: listeningUrl(app.server.address(), config.control.host, tls !== undefined),
     drain: () => app.close(),
-    stop: () => database.close(),
+    async stop() {
+      await reconcileJob.stop()
+      await jobsDatabase.close()
+      await database.close()
+    },
   }
 }

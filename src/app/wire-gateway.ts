@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { openBilling } from '../billing/billing.ts'
+import { openBilling, type Billing } from '../billing/billing.ts'
 import { createCatalogue, type Catalogue } from '../catalog/catalogue.ts'
 import type { Engine } from '../engines/engine.ts'
 import { findAdapter } from '../engines/registry.ts'
@@ -13,10 +13,16 @@ import { createReplicas } from '../gateway/replicas.ts'
 import { keepSnapshot, type SnapshotRecords } from '../gateway/snapshot.ts'
 import { recordKeyUse } from '../identity/identity.ts'
 import { createKeyDirectory, type KeyDirectory } from '../identity/key-directory.ts'
-import { systemClock } from '../platform/clock.ts'
+import { openLimits, type Limits } from '../limits/limits.ts'
+import { createOutputEstimator } from '../limits/output-estimate.ts'
+import { leaseAuthority } from '../limits/store.ts'
+import { sleep, systemClock } from '../platform/clock.ts'
 import { assert } from '../platform/assert.ts'
+import { Fault } from '../platform/fault.ts'
+import { newId } from '../platform/ids.ts'
 import { createLogger } from '../platform/log.ts'
 import { openDatabase, platformScope } from '../platform/postgres/database.ts'
+import { listen } from '../platform/postgres/listen.ts'
 import type { Seal } from '../platform/seal.ts'
 import { appDatabaseUrl, type Config } from './config.ts'
 import type { Role } from './lifecycle.ts'
@@ -25,6 +31,10 @@ import { loadSecrets, secretPath } from './secrets.ts'
 const exchangeLimits = { bodyTimeoutMs: 30_000, stalledReaderMs: 30_000, totalTimeoutMs: 3_600_000 }
 const keyUseFlushMs = 60_000
 const idleSweepMs = 100
+const leaseTimeoutMs = 2_000
+const reclaimRetryMs = 1_000
+/** Pairs of key and model whose answers are learned from: some 20 MB. */
+const estimatorEntriesMax = 50_000
 /** After its streams have ended, a gateway stays this long to bring the rest of its journal to the ledger. */
 const shipTimeoutMs = 10_000
 
@@ -41,6 +51,14 @@ export async function startGateway(config: Config): Promise<Role> {
     connectionsMax: 3,
     statementTimeoutMs: 5_000,
     applicationName: `colonnade-${name}`,
+    onError: (error) => log.debug({ error }, 'a connection to the database ended'),
+  })
+  // Of its own, so that requests that wait for a lease never wait behind the ledger.
+  const leaseDatabase = openDatabase({
+    url: databaseUrl,
+    connectionsMax: 2,
+    statementTimeoutMs: leaseTimeoutMs,
+    applicationName: `colonnade-${name}-limits`,
     onError: (error) => log.debug({ error }, 'a connection to the database ended'),
   })
   const billing = await openBilling({
@@ -60,6 +78,24 @@ export async function startGateway(config: Config): Promise<Role> {
     },
   })
 
+  const limits = openLimits({
+    authority: leaseAuthority(leaseDatabase),
+    clock,
+    timeZone: config.timeZone,
+    gatewayId: billing.gatewayId,
+    newLifeId: () => newId('lif'),
+    onFailure: (error) => log.debug({ error }, 'the authority over limits does not answer'),
+  })
+  const limitListener = listen({
+    url: databaseUrl,
+    channel: 'limits',
+    onNotice: limits.heard,
+    onError: (error) => log.debug({ error }, 'not listening for recalls'),
+  })
+  reclaimLeases(billing, limits).catch((error: unknown) =>
+    log.warn({ error }, 'leases of the last run were not reclaimed; the next start does it'),
+  )
+
   let keys: KeyDirectory = createKeyDirectory([], secrets.peppers)
   let catalogue: Catalogue = createCatalogue({ models: [], aliases: [], prices: [] })
   const replicas = createReplicas({
@@ -67,6 +103,7 @@ export async function startGateway(config: Config): Promise<Role> {
     connect: (record) => connectEngine(record, secrets.atRest),
     onCloseError: (error) => log.warn({ error }, 'an engine connection did not close'),
   })
+  let applied: SnapshotRecords | undefined
   let snapshotAgeMs = (): number => 0
   let draining = false
   const keyUses = new Map<string, number>()
@@ -93,6 +130,10 @@ export async function startGateway(config: Config): Promise<Role> {
       catalogue: () => catalogue,
       replicas,
       billing,
+      limits,
+      outputs: createOutputEstimator({ entriesMax: estimatorEntriesMax }),
+      inputs: createOutputEstimator({ entriesMax: estimatorEntriesMax }),
+      quotaStatus: settings.quotaStatus,
       metrics,
       clock,
       log,
@@ -110,8 +151,10 @@ export async function startGateway(config: Config): Promise<Role> {
     log,
     apply(records: SnapshotRecords) {
       keys = createKeyDirectory(records.keys, secrets.peppers)
-      catalogue = createCatalogue(records.catalog)
-      replicas.apply(records.replicas)
+      if (records.catalog !== applied?.catalog) catalogue = createCatalogue(records.catalog)
+      if (records.replicas !== applied?.replicas) replicas.apply(records.replicas)
+      if (records.limits !== applied?.limits) limits.apply(records.limits)
+      applied = records
     },
   })
   snapshotAgeMs = snapshot.ageMs
@@ -154,13 +197,31 @@ export async function startGateway(config: Config): Promise<Role> {
         // The database is away; the time of a key's last use is not worth waiting for it.
       })
       await snapshot.close()
-      if (!(await billing.drain(shipTimeoutMs)))
+      const isShipped = await billing.drain(shipTimeoutMs)
+      if (!isShipped)
         log.warn({ lag: billing.lagEvents() }, 'usage stays in the journal until the next start')
+      await limitListener.close()
+      // With usage still in the journal, the next start frees what is not spent.
+      await limits.close(isShipped && billing.openHolds() === 0)
       await billing.close()
       await replicas.close()
       await database.close()
+      await leaseDatabase.close()
       metricsServer.close()
     },
+  }
+}
+
+/** What the last run held of limits is free again once its journal, settled at the opening, is in the ledger. */
+async function reclaimLeases(billing: Billing, limits: Limits): Promise<void> {
+  while (await billing.shipped()) {
+    try {
+      await limits.reclaim()
+      return
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== 'platform.database_unavailable') throw error
+      await sleep(systemClock, reclaimRetryMs)
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
 import type { TokenUsage } from '../engines/engine.ts'
-import { manualClock } from '../platform/clock.ts'
+import { manualClock, systemClock } from '../platform/clock.ts'
 import { createLogger, type Logger } from '../platform/log.ts'
 import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
 import { openBilling, type Billing, type BillingOptions, type Hold } from './billing.ts'
@@ -44,7 +44,8 @@ beforeEach(() => {
 })
 afterEach(() => fs.rmSync(directory, { recursive: true, force: true }))
 
-const clock = manualClock(Date.parse('2026-05-01T10:00:00Z'))
+/** Records have fixed times; the shipper waits in real time. */
+const clock = { ...manualClock(Date.parse('2026-05-01T10:00:00Z')), after: systemClock.after }
 
 function start(
   from = directory,
@@ -85,6 +86,9 @@ function request(requestId: string, more: Partial<OpenedRequest> = {}): OpenedRe
     maxOutputTokens: 100,
     heldNanos: 2_109_000n,
     startedAtMs: clock.nowMs(),
+    lifeId: '',
+    takes: [],
+    alreadyChargedNanos: 0n,
     ...more,
   }
 }
@@ -101,6 +105,8 @@ const settlement = (outcome: Outcome, used: TokenUsage) => ({
   replicaId: undefined,
   timeToFirstTokenMs: 12,
   durationMs: 30,
+  amountMaxNanos: undefined,
+  chargeLimits: () => [],
 })
 
 interface Books {
@@ -435,6 +441,8 @@ test('a settlement with fractions of milliseconds does not stop the ledger', asy
     ...settlement('completed', usage(1, 1)),
     timeToFirstTokenMs: 1.75,
     durationMs: -0.4,
+    amountMaxNanos: undefined,
+    chargeLimits: () => [],
   })
   expect(await billing.drain(5_000)).toBe(true)
   await billing.close()

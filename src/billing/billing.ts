@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import { join } from 'node:path'
 import type { TokenUsage } from '../engines/engine.ts'
+import type { LimitTake } from '../limits/authority.ts'
 import { assert } from '../platform/assert.ts'
 import type { Clock } from '../platform/clock.ts'
 import { newId } from '../platform/ids.ts'
@@ -17,15 +18,17 @@ import {
   encodeOpen,
   encodeProgress,
   encodeSettle,
+  encodeTakes,
   type RequestText,
   type UnsettledRequest,
 } from './journal/event.ts'
 import { syncDirectory, type JournalFiles } from './journal/files.ts'
 import { openJournal, type Journal } from './journal/journal.ts'
-import { rate } from './rating.ts'
-import { settleCrashed } from './settlement.ts'
-import { startShipper } from './shipper.ts'
-import type { OpenedRequest, SettledRequest } from './usage.ts'
+import { completeSettlement, settleCrashed, type Settlement } from './settlement.ts'
+import { ledgerOf, startShipper, type LedgerSink } from './shipper.ts'
+import type { TalliedSettlement } from './tally.ts'
+import { keepTotals, totalsOf, type Totals, type TotalsSink } from './totals.ts'
+import type { BillableUsage, OpenedRequest, SettledRequest } from './usage.ts'
 
 export interface Billing {
   readonly gatewayId: string
@@ -40,18 +43,22 @@ export interface Billing {
   openHolds(): number
   /** Resolves when the ledger has everything, or the time is over; tells which. */
   drain(timeoutMs: number): Promise<boolean>
+  /** Resolves when all that was durable at the call is in the ledger; `false` when it closed before. */
+  shipped(): Promise<boolean>
   close(): Promise<void>
 }
 
 export interface Hold {
   readonly requestId: string
-  /** Notes running totals. Writes them to the journal now and then, and never waits. */
-  progress(usage: TokenUsage): void
-  /** Durable when it resolves. Called once. The charge never exceeds the hold. */
+  /** Notes running totals, and who serves. Writes them to the journal now and then, and never waits. */
+  progress(usage: BillableUsage, replicaId?: string): void
+  /** Notes counters that the request begins to take from after its start. Writes them at once, and never waits. */
+  noteTakes(takes: readonly LimitTake[]): void
+  /** Notes what the engine said of the whole answer, when it ended in its proper way. Counted apart from the usage that is settled. */
+  noteEngine(claimed: TokenUsage): void
+  /** Durable when it resolves. Called once. The charge exceeds neither the hold nor what budgets have reserved. */
   settle(settlement: Settlement): Promise<SettledRequest>
 }
-
-export type Settlement = Omit<SettledRequest, 'amountNanos' | 'settledAtMs'>
 
 export interface BillingOptions {
   /** Holds the journal's segments, the gateway's id and the lock. */
@@ -59,6 +66,10 @@ export interface BillingOptions {
   readonly segmentBytes: number
   readonly bytesMax: number
   readonly database: Database
+  /** Stands for the ledger in the database; `undefined` outside of simulations. */
+  readonly ledger?: LedgerSink | undefined
+  /** Stands for the totals in the database. With a `ledger` and without this, none are kept. */
+  readonly totals?: TotalsSink | undefined
   readonly clock: Clock
   readonly log: Logger
   readonly files?: JournalFiles | undefined
@@ -71,6 +82,8 @@ const reservedBytes = 4_096
 const progressTokens = 32
 const progressMs = 1_000
 const progressBytes = 512
+/** A counter in the open or the takes record, and what is charged to it in the settlement. */
+const takeBytes = 256
 
 /** Opens the journal, and settles by rule what a crash left unsettled, before any new request is taken. */
 export async function openBilling(options: BillingOptions): Promise<Billing> {
@@ -101,19 +114,30 @@ async function openLocked(options: BillingOptions, unlock: () => void): Promise<
     },
     (line) => unsettled.add(line),
   )
-  await settleLeftovers(unsettled.list(), { journal, gatewayId, clock, log })
+  const sink = options.totals ?? (options.ledger ? undefined : totalsOf(options.database))
+  const totals =
+    sink && keepTotals({ journal, sink, gatewayId, clock, log, onFlushed: () => forget() })
+  await settleLeftovers(unsettled.list(), { journal, gatewayId, clock, log, totals })
 
   /** Each unsettled hold, oldest first, and the sequence that its open record cannot stand before: the journal keeps the rest. */
   const openSequences = new Map<string, bigint>()
+  let applied = journal.firstSequence - 1n
+  const forget = (): void => {
+    const [oldest] = openSequences.values()
+    const done = smaller(applied, totals?.through() ?? applied)
+    journal.forget(oldest === undefined ? done : smaller(done, oldest - 1n))
+  }
+  const ledger = options.ledger ?? ledgerOf(options.database)
   const shipper = startShipper({
     journal,
-    database: options.database,
+    ledger: totals ? countedFirst(ledger, journal, totals) : ledger,
     gatewayId,
     clock,
     log,
     onApplied(through) {
-      const [oldest] = openSequences.values()
-      journal.forget(oldest === undefined || oldest > through ? through : oldest - 1n)
+      applied = through
+      totals?.applied(through)
+      forget()
     },
   })
 
@@ -125,7 +149,7 @@ async function openLocked(options: BillingOptions, unlock: () => void): Promise<
       const text = describeRequest(request, gatewayId)
       openSequences.set(key, journal.nextSequence)
       try {
-        await journal.reserve(reservedBytes)
+        await journal.reserve(reservedBytes + request.takes.length * takeBytes)
         // When this fails, the journal has ended, and what is reserved in it with it.
         await journal.append((sequence) => encodeOpen(text, sequence))
       } catch (error) {
@@ -133,18 +157,45 @@ async function openLocked(options: BillingOptions, unlock: () => void): Promise<
         throw error
       }
       const onSettled = (): void => void openSequences.delete(key)
-      return openHold({ request, text, journal, clock, onSettled })
+      return openHold({ request, text, journal, clock, totals, onSettled })
     },
     lagEvents: shipper.lagEvents,
     journalBytes: () => journal.bytes,
     openHolds: () => openSequences.size,
-    drain: shipper.drain,
+    shipped: shipper.shipped,
+    async drain(timeoutMs) {
+      const isWhole = await shipper.drain(timeoutMs)
+      await totals?.flush()
+      return isWhole
+    },
     async close() {
       await shipper.stop()
+      await totals?.stop()
       await journal.close()
       unlock()
     },
   }
+}
+
+/** What the totals lack is read from the journal before the shipper reads it, and each time that the shipper asks where to go on. */
+function countedFirst(ledger: LedgerSink, journal: Journal, totals: Totals): LedgerSink {
+  return {
+    apply: ledger.apply,
+    async findCheckpoint(gatewayId) {
+      const checkpoint = await ledger.findCheckpoint(gatewayId)
+      // As the shipper has it: a journal that does not meet its checkpoint is applied from its beginning.
+      const before = journal.firstSequence - 1n
+      const isMet = checkpoint >= before && checkpoint <= journal.durableSequence
+      const applied = isMet ? checkpoint : before
+      await totals.catchUp(applied)
+      totals.applied(applied)
+      return checkpoint
+    },
+  }
+}
+
+function smaller(a: bigint, b: bigint): bigint {
+  return a < b ? a : b
 }
 
 function openHold(scope: {
@@ -152,49 +203,56 @@ function openHold(scope: {
   readonly text: RequestText
   readonly journal: Journal
   readonly clock: Clock
+  readonly totals: Totals | undefined
   readonly onSettled: () => void
 }): Hold {
-  const { request, text, journal, clock } = scope
+  const { request, text, journal, clock, totals } = scope
   let isSettled = false
+  let reserved = reservedBytes + request.takes.length * takeBytes
+  let claimed: TokenUsage | undefined
   let notedTokens = 0
   let notedMs = clock.monotonicMs()
   return {
     requestId: request.requestId,
-    progress(usage) {
+    progress(usage, replicaId) {
       const nowMs = clock.monotonicMs()
       if (usage.outputTokens < notedTokens + progressTokens && nowMs < notedMs + progressMs) return
       // Settlements go first: near the end of the space, a crash may lose more than a window.
       if (!journal.hasRoom(progressBytes)) return
       notedTokens = usage.outputTokens
       notedMs = nowMs
-      journal
-        .append(() => encodeProgress(text, usage))
-        .catch(() => {
-          // The journal has failed, and said so; the settlement will meet the same failure.
-        })
+      journal.append(() => encodeProgress(text, usage, replicaId)).catch(ignoreFailure)
+    },
+    noteTakes(takes) {
+      const bytes = takes.length * takeBytes
+      if (!journal.hasRoom(bytes)) return
+      journal.reserve(bytes).then(() => {
+        if (isSettled) journal.release(bytes)
+        else reserved += bytes
+      }, ignoreFailure)
+      journal.append(() => encodeTakes(text, takes)).catch(ignoreFailure)
+    },
+    noteEngine(usage) {
+      claimed = usage
     },
     async settle(settlement) {
       assert(!isSettled, 'a hold is settled once')
       isSettled = true
-      const settled = complete(request, settlement, clock.nowMs())
-      journal.release(reservedBytes)
+      const settled = completeSettlement(request, settlement, {
+        nowMs: clock.nowMs(),
+        engineNoted: claimed !== undefined,
+      })
+      journal.release(reserved)
       await journal.append((sequence) => encodeSettle(text, settled, sequence))
+      totals?.settled(tallied(request, settled), settled.engineCounted ? claimed : undefined)
       scope.onSettled()
       return settled
     },
   }
 }
 
-/** Adds the charge: what the usage costs, never more than the hold, and nothing when nothing was served. */
-function complete(
-  request: OpenedRequest,
-  settlement: Settlement,
-  settledAtMs: number,
-): SettledRequest {
-  const cost = settlement.outcome === 'voided' ? 0n : rate(request.price, settlement.usage)
-  const amountNanos = cost < request.heldNanos ? cost : request.heldNanos
-  return { ...settlement, amountNanos, settledAtMs }
-}
+/** The journal has failed, and said so; the settlement will meet the same failure. */
+function ignoreFailure(): void {}
 
 async function settleLeftovers(
   leftovers: readonly UnsettledRequest[],
@@ -203,20 +261,40 @@ async function settleLeftovers(
     readonly gatewayId: string
     readonly clock: Clock
     readonly log: Logger
+    readonly totals: Totals | undefined
   },
 ): Promise<void> {
   if (leftovers.length === 0) return
-  const { journal, gatewayId, clock, log } = deps
+  const { journal, gatewayId, clock, log, totals } = deps
   const nowMs = clock.nowMs()
   await Promise.all(
-    leftovers.map((leftover) => {
+    leftovers.map(async (leftover) => {
       const { request } = leftover
-      const settled = complete(request, settleCrashed(leftover, nowMs), nowMs)
+      const settled = completeSettlement(request, settleCrashed(leftover, nowMs), {
+        nowMs,
+        engineNoted: false,
+      })
       const text = describeRequest(request, gatewayId)
-      return journal.append((sequence) => encodeSettle(text, settled, sequence))
+      await journal.append((sequence) => encodeSettle(text, settled, sequence))
+      totals?.settled(tallied(request, settled), undefined)
     }),
   )
   log.warn({ requests: leftovers.length }, 'settled by rule what the last run left open')
+}
+
+function tallied(request: OpenedRequest, settled: SettledRequest): TalliedSettlement {
+  const { requestId, leg, tenantId, modelId, price } = request
+  const { settledAtMs, usage, amountNanos } = settled
+  return {
+    requestId,
+    leg,
+    tenantId,
+    modelId,
+    currency: price.currency,
+    settledAtMs,
+    usage,
+    amountNanos,
+  }
 }
 
 /** The gateway's name in the ledger's checkpoints, for as long as its journal lives. */

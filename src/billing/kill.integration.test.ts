@@ -67,7 +67,7 @@ const serve = async (worker) => {
     const hold = await billing.open({
       requestId, leg: 0, tenantId: '${tenantId}', projectId: 'prj_AAAAAAAAAAAAAAAA', apiKeyId: 'key_AAAAAAAAAAAAAAAA', modelId: 'm',
       endpoint: '/v1/chat/completions', streamed: true, price, estimatedInputTokens: 10, maxOutputTokens: 400,
-      heldNanos: 10_000_000n, startedAtMs: Date.now(),
+      heldNanos: 10_000_000n, startedAtMs: Date.now(), lifeId: '', takes: [], alreadyChargedNanos: 0n,
     })
     const tokens = (worker * 23) % 200
     const usage = (outputTokens) => ({ inputTokens: 8, cachedInputTokens: 0, outputTokens, reasoningTokens: 0 })
@@ -76,7 +76,7 @@ const serve = async (worker) => {
       say('emitted', requestId, token)
       hold.progress(usage(token))
     }
-    const settled = await hold.settle({ outcome: 'completed', usage: usage(tokens), usageSuspect: false, replicaId: undefined, timeToFirstTokenMs: 1.5, durationMs: 2.5 })
+    const settled = await hold.settle({ outcome: 'completed', usage: usage(tokens), usageSuspect: false, replicaId: undefined, timeToFirstTokenMs: 1.5, durationMs: 2.5, amountMaxNanos: undefined, chargeLimits: () => [] })
     say('completed', requestId, settled.amountNanos)
   }
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
-import { manualClock } from '../platform/clock.ts'
+import { manualClock, systemClock } from '../platform/clock.ts'
 import { createLogger } from '../platform/log.ts'
 import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
 import { openBilling } from './billing.ts'
@@ -53,7 +53,7 @@ afterAll(async () => {
 
 /** Requests of every kind over some hours around a midnight, with figures that no two share. */
 async function serveMany(): Promise<void> {
-  const clock = manualClock(startMs)
+  const clock = { ...manualClock(startMs), after: systemClock.after }
   const billing = await openBilling({
     directory,
     segmentBytes: 1024 * 1024,
@@ -87,6 +87,9 @@ async function serveMany(): Promise<void> {
       maxOutputTokens: 10_000,
       heldNanos: 10_000_000_000n,
       startedAtMs: clock.nowMs(),
+      lifeId: '',
+      takes: [],
+      alreadyChargedNanos: 0n,
     })
     clock.advance(60_000)
     await hold.settle({
@@ -101,6 +104,8 @@ async function serveMany(): Promise<void> {
       replicaId: undefined,
       timeToFirstTokenMs: 10,
       durationMs: 60_000,
+      amountMaxNanos: undefined,
+      chargeLimits: () => [],
     })
   }
   expect(await billing.drain(20_000)).toBe(true)

@@ -188,10 +188,15 @@ const opened: OpenedRequest = {
   maxOutputTokens: 50,
   heldNanos: 100n,
   startedAtMs: 1_000,
+  lifeId: '',
+  takes: [],
+  alreadyChargedNanos: 0n,
 }
 
 test('a crash before any progress is billed the estimated input, never nothing', () => {
-  expect(settleCrashed({ request: opened, progress: undefined }, 4_000)).toMatchObject({
+  expect(
+    settleCrashed({ request: opened, progress: undefined, replicaId: undefined, takes: [] }, 4_000),
+  ).toMatchObject({
     outcome: 'crashed',
     usage: { inputTokens: 18, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
     durationMs: 3_000,
@@ -200,9 +205,14 @@ test('a crash before any progress is billed the estimated input, never nothing',
 
 test('a crash after progress is billed that progress', () => {
   const progress = claimed({ outputTokens: 64 })
-  expect(settleCrashed({ request: opened, progress }, 4_000).usage).toEqual(progress)
+  expect(
+    settleCrashed({ request: opened, progress, replicaId: undefined, takes: [] }, 4_000).usage,
+  ).toEqual(progress)
 })
 
 test('a clock that was set back makes no negative duration', () => {
-  expect(settleCrashed({ request: opened, progress: undefined }, 0).durationMs).toBe(0)
+  expect(
+    settleCrashed({ request: opened, progress: undefined, replicaId: undefined, takes: [] }, 0)
+      .durationMs,
+  ).toBe(0)
 })

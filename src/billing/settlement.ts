@@ -3,7 +3,21 @@
  * believed within bounds that no honest engine breaks; outside of them, our own count is billed and the event is marked suspect.
  */
 import type { TokenUsage } from '../engines/engine.ts'
-import type { OpenedRequest, SettledRequest } from './usage.ts'
+import type { LimitCharge, LimitTake } from '../limits/authority.ts'
+import { rate } from './rating.ts'
+import { spentOf } from './spend.ts'
+import type { BillableUsage, OpenedRequest, SettledRequest } from './usage.ts'
+
+/** How a request ended, before it is known what it is charged. */
+export interface Settlement extends Omit<
+  SettledRequest,
+  'amountNanos' | 'waivedNanos' | 'charges' | 'engineCounted' | 'settledAtMs'
+> {
+  /** What budgets have reserved for it by now; `undefined` where no budget bounds it. */
+  readonly amountMaxNanos: bigint | undefined
+  /** Says what is spent of each counter, once the amount is known. Called once. */
+  readonly chargeLimits: (amountNanos: bigint) => readonly LimitCharge[]
+}
 
 /** What the gateway saw pass. A delta carries at least one token, so these never exceed the truth. */
 export interface Metered {
@@ -82,27 +96,69 @@ function clamp(value: number, max: number): number {
 
 /**
  * What a request is billed that was under way when its gateway died: its input and the output of its last durable progress. The estimate
- * stands in for an input count that no engine has given.
+ * stands in for an input count that no engine has given. What it took from limits is charged in full in each window that it touched: nobody
+ * knows any more which window its tokens fell into, and a limit is never exceeded by a crash.
  */
 export function settleCrashed(
   leftover: {
     readonly request: OpenedRequest
-    readonly progress: TokenUsage | undefined
+    readonly progress: BillableUsage | undefined
+    readonly replicaId: string | undefined
+    readonly takes: readonly LimitTake[]
   },
   nowMs: number,
-): Omit<SettledRequest, 'amountNanos' | 'settledAtMs'> {
-  const { request, progress } = leftover
+): Settlement {
+  const { request, progress, replicaId, takes } = leftover
+  const usage = progress ?? {
+    inputTokens: request.estimatedInputTokens,
+    cachedInputTokens: 0,
+    outputTokens: 0,
+    reasoningTokens: 0,
+  }
   return {
     outcome: 'crashed',
-    usage: progress ?? {
-      inputTokens: request.estimatedInputTokens,
-      cachedInputTokens: 0,
-      outputTokens: 0,
-      reasoningTokens: 0,
-    },
+    usage,
     usageSuspect: false,
-    replicaId: undefined,
+    replicaId,
     timeToFirstTokenMs: undefined,
     durationMs: Math.max(0, Math.round(nowMs - request.startedAtMs)),
+    amountMaxNanos: undefined,
+    chargeLimits: (amountNanos) =>
+      takes.map(({ measure, ...counter }) => ({
+        ...counter,
+        amount: spentOf(measure, usage, amountNanos),
+      })),
   }
+}
+
+/** Adds the charge: what the usage costs, never more than the hold or the budget leaves, and nothing when nothing was served. */
+export function completeSettlement(
+  request: OpenedRequest,
+  settlement: Settlement,
+  at: { readonly nowMs: number; readonly engineNoted: boolean },
+): SettledRequest {
+  const { amountMaxNanos, chargeLimits, ...facts } = settlement
+  const isServed = settlement.outcome !== 'voided'
+  const cost = isServed ? rate(request.price, settlement.usage) : 0n
+  const due = positive(cost - request.alreadyChargedNanos)
+  const chargeable =
+    smallest(cost, request.heldNanos, amountMaxNanos ?? cost) - request.alreadyChargedNanos
+  const amountNanos = positive(chargeable)
+  return {
+    ...facts,
+    amountNanos,
+    waivedNanos: due - amountNanos,
+    charges: chargeLimits(amountNanos).filter((charge) => charge.amount > 0n),
+    // Of other endings, and of figures that are not believed, another count is billed.
+    engineCounted: at.engineNoted && settlement.outcome === 'completed' && !settlement.usageSuspect,
+    settledAtMs: at.nowMs,
+  }
+}
+
+function smallest(first: bigint, ...others: readonly bigint[]): bigint {
+  return others.reduce((least, other) => (other < least ? other : least), first)
+}
+
+function positive(nanos: bigint): bigint {
+  return nanos > 0n ? nanos : 0n
 }

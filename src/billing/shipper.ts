@@ -1,5 +1,5 @@
 /** Carries the journal to the ledger: batches in order, each in one transaction with its checkpoint. The database may be away. */
-import type { Clock } from '../platform/clock.ts'
+import { sleep, type Clock } from '../platform/clock.ts'
 import { Fault } from '../platform/fault.ts'
 import type { Logger } from '../platform/log.ts'
 import { platformScope, type Database } from '../platform/postgres/database.ts'
@@ -16,24 +16,44 @@ const retryMs = 250
 const retryMsMax = 5_000
 const drainPollMs = 10
 
+/** Where the journal goes: the ledger in PostgreSQL, or a model of it. */
+export interface LedgerSink {
+  /** The last event of this gateway that the ledger has; 0 for a new one. */
+  findCheckpoint(gatewayId: string): Promise<bigint>
+  /** Applies the lines and moves the checkpoint, together or not at all. Repetition changes nothing. */
+  apply(gatewayId: string, lines: readonly string[], through: bigint): Promise<void>
+}
+
+export function ledgerOf(database: Database): LedgerSink {
+  return {
+    findCheckpoint: (gatewayId) =>
+      database.transaction(platformScope, (tx) => findCheckpoint(tx, gatewayId)),
+    async apply(gatewayId, lines, through) {
+      await database.transaction(platformScope, (tx) => applyJournal(tx, gatewayId, lines, through))
+    },
+  }
+}
+
 export interface Shipper {
   /** Events that are durable here and not yet in the ledger. */
   lagEvents(): number
   /** Resolves when everything durable is in the ledger, or the time is over; tells which. */
   drain(timeoutMs: number): Promise<boolean>
+  /** Resolves when all that was durable at the call is in the ledger; `false` when the shipper stopped before. */
+  shipped(): Promise<boolean>
   stop(): Promise<void>
 }
 
 export function startShipper(options: {
   readonly journal: Journal
-  readonly database: Database
+  readonly ledger: LedgerSink
   readonly gatewayId: string
   readonly clock: Clock
   readonly log: Logger
   /** Called after each batch, with what may be forgotten. */
   readonly onApplied: (through: bigint) => void
 }): Shipper {
-  const { journal, database, gatewayId, clock, log } = options
+  const { journal, ledger, gatewayId, clock, log } = options
   /** The last event that the ledger has; `undefined` while that is not known. */
   let applied: bigint | undefined
   let lastKnown = journal.firstSequence - 1n
@@ -46,9 +66,9 @@ export function startShipper(options: {
   const lag = (): number => Number(journal.durableSequence - lastKnown)
   const pause = (ms: number): Promise<void> =>
     new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms)
+      const cancel = clock.after(ms, resolve)
       wake = () => {
-        clearTimeout(timer)
+        cancel()
         resolve()
       }
     })
@@ -76,15 +96,11 @@ export function startShipper(options: {
   }
 
   const ship = async (): Promise<boolean> => {
-    applied ??= compare(
-      await database.transaction(platformScope, (tx) => findCheckpoint(tx, gatewayId)),
-    )
+    applied ??= compare(await ledger.findCheckpoint(gatewayId))
     lastKnown = applied
     const { lines, through } = await journal.read(applied, batchEvents)
     if (through === applied) return false
-    await database.transaction(platformScope, (tx) =>
-      applyJournal(tx, gatewayId, selectBookable(lines), through),
-    )
+    await ledger.apply(gatewayId, selectBookable(lines), through)
     applied = through
     lastKnown = through
     options.onApplied(through)
@@ -121,10 +137,15 @@ export function startShipper(options: {
       gatherNowMs = drainPollMs
       wake()
       while (lag() > 0 && clock.monotonicMs() < deadlineMs) {
-        await new Promise((resolve) => setTimeout(resolve, drainPollMs))
+        await sleep(clock, drainPollMs)
       }
       gatherNowMs = gatherMs
       return lag() === 0
+    },
+    async shipped() {
+      const through = journal.durableSequence
+      while (lastKnown < through && !stopped) await sleep(clock, gatherMs)
+      return lastKnown >= through
     },
     async stop() {
       stopped = true

@@ -2,8 +2,10 @@ import { expect, test } from 'vitest'
 import {
   createCatalogue,
   type CatalogRecords,
+  type ModelCategory,
   type ModelRecord,
   type PriceRecord,
+  type PriceUnit,
 } from './catalogue.ts'
 
 const day = 86_400_000
@@ -126,7 +128,6 @@ test('a price holds from its moment on, and the version names the newest row use
       price('input_token', '1'),
       price('output_token', '2'),
       price('output_token', '20', 10 * day),
-      // Not a unit that tokens are charged by.
       price('image', '5', 20 * day),
     ],
   })
@@ -138,7 +139,51 @@ test('a price holds from its moment on, and the version names the newest row use
     outputNanos: 20n,
     version: 'standard@1970-01-11T00:00:00.000Z',
   })
-  expect(priceOf('standard', 'm', 30 * day)?.version).toBe('standard@1970-01-11T00:00:00.000Z')
+  expect(priceOf('standard', 'm', 20 * day)).toMatchObject({
+    outputNanos: 20n,
+    units: { imageNanos: 5n },
+    version: 'standard@1970-01-21T00:00:00.000Z',
+  })
+})
+
+const categories: {
+  readonly category: ModelCategory
+  readonly prices: readonly PriceUnit[]
+  readonly offered: boolean
+}[] = [
+  { category: 'chat', prices: ['input_token', 'output_token'], offered: true },
+  { category: 'chat', prices: ['input_token', 'reasoning_token'], offered: false },
+  { category: 'chat', prices: ['rerank_token', 'image'], offered: false },
+  { category: 'embedding', prices: ['input_token'], offered: true },
+  { category: 'embedding', prices: ['output_token'], offered: false },
+  { category: 'rerank', prices: ['rerank_token'], offered: true },
+  { category: 'rerank', prices: ['input_token', 'output_token'], offered: false },
+  { category: 'audio', prices: ['audio_minute'], offered: true },
+  { category: 'audio', prices: ['character'], offered: true },
+  { category: 'audio', prices: ['input_token'], offered: false },
+  { category: 'image', prices: ['image'], offered: true },
+  { category: 'image', prices: ['input_token', 'output_token'], offered: false },
+]
+for (const { category, prices, offered } of categories) {
+  test(`a model for ${category} with prices for ${prices.join(', ')} is ${offered ? '' : 'not '}offered`, () => {
+    const { priceOf } = catalogue({
+      models: [model('m', { category })],
+      prices: prices.map((unit) => price(unit, '7')),
+    })
+    expect(priceOf('standard', 'm', day) !== undefined).toBe(offered)
+  })
+}
+
+test('each unit is pinned at its own price, and tokens of a model that has none cost nothing', () => {
+  const { priceOf } = catalogue({
+    models: [model('m', { category: 'audio' })],
+    prices: [price('audio_minute', '10000000'), price('character', '15')],
+  })
+  expect(priceOf('standard', 'm', day)).toMatchObject({
+    inputNanos: 0n,
+    outputNanos: 0n,
+    units: { audioMinuteNanos: 10_000_000n, characterNanos: 15n },
+  })
 })
 
 test('a price that has not begun is no price, and lists do not mix', () => {

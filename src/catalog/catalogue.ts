@@ -22,6 +22,7 @@ export const priceUnits = [
   'cached_input_token',
   'output_token',
   'reasoning_token',
+  'system_token',
   'rerank_token',
   'audio_minute',
   'image',
@@ -144,30 +145,55 @@ function pricePeriods(
   return periods
 }
 
-/** Embeddings are charged by input alone. Tokens of a class without a price of its own cost what their kind costs. */
+/** What a model of each category must have a price for: one unit of each group. */
+const neededUnits: Readonly<Record<ModelCategory, readonly (readonly PriceUnit[])[]>> = {
+  chat: [['input_token'], ['output_token']],
+  moderation: [['input_token'], ['output_token']],
+  embedding: [['input_token']],
+  rerank: [['rerank_token']],
+  // Speech is heard by the minute, and spoken by the character.
+  audio: [['audio_minute', 'character']],
+  image: [['image']],
+}
+
+/** Tokens of a class without a price of its own cost what their kind costs; the other units have a price or are not offered. */
 function pinPrice(
   rows: readonly PriceRecord[],
   category: ModelCategory,
   atMs: number,
 ): PinnedPrice | undefined {
-  const inForce = (unit: PriceUnit): PriceRecord | undefined => {
-    const candidates = rows.filter((row) => row.unit === unit && row.effectiveFromMs <= atMs)
-    return candidates.toSorted((a, b) => b.effectiveFromMs - a.effectiveFromMs)[0]
-  }
-  const input = inForce('input_token')
-  const cached = inForce('cached_input_token') ?? input
-  const output = inForce('output_token')
-  const reasoning = inForce('reasoning_token') ?? output
-  if (!input || (!output && category !== 'embedding')) return undefined
+  const inForce = new Map(
+    priceUnits.flatMap((unit) => {
+      const candidates = rows.filter((row) => row.unit === unit && row.effectiveFromMs <= atMs)
+      const newest = candidates.toSorted((a, b) => b.effectiveFromMs - a.effectiveFromMs)[0]
+      return newest ? [[unit, newest] as const] : []
+    }),
+  )
+  const isPriced = neededUnits[category].every((group) => group.some((unit) => inForce.has(unit)))
+  const [some] = inForce.values()
+  if (!isPriced || !some) return undefined
 
-  const used = [input, cached, output, reasoning].filter((row) => row !== undefined)
-  const newestMs = Math.max(...used.map((row) => row.effectiveFromMs))
+  const nanosOf = (unit: PriceUnit): bigint | undefined => {
+    const row = inForce.get(unit)
+    return row && BigInt(row.amountNanos)
+  }
+  const inputNanos = nanosOf('input_token') ?? 0n
+  const outputNanos = nanosOf('output_token') ?? 0n
+  const units = {
+    systemTokenNanos: nanosOf('system_token'),
+    audioMinuteNanos: nanosOf('audio_minute'),
+    characterNanos: nanosOf('character'),
+    imageNanos: nanosOf('image'),
+    rerankTokenNanos: nanosOf('rerank_token'),
+  }
+  const newestMs = Math.max(...[...inForce.values()].map((row) => row.effectiveFromMs))
   return {
-    version: `${input.priceListId}@${new Date(newestMs).toISOString()}`,
-    currency: input.currency,
-    inputNanos: BigInt(input.amountNanos),
-    cachedInputNanos: BigInt(cached?.amountNanos ?? input.amountNanos),
-    outputNanos: BigInt(output?.amountNanos ?? 0),
-    reasoningNanos: BigInt(reasoning?.amountNanos ?? 0),
+    version: `${some.priceListId}@${new Date(newestMs).toISOString()}`,
+    currency: some.currency,
+    inputNanos,
+    cachedInputNanos: nanosOf('cached_input_token') ?? inputNanos,
+    outputNanos,
+    reasoningNanos: nanosOf('reasoning_token') ?? outputNanos,
+    ...(Object.values(units).some((nanos) => nanos !== undefined) && { units }),
   }
 }

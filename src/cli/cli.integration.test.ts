@@ -20,7 +20,7 @@ test('help names every command of the issue, and the version is that of the pack
   const { status, stdout } = run('--help')
   expect(status).toBe(0)
   const names =
-    'serve gateway control agent tenant project key model engine usage audit doctor chat'
+    'serve gateway control agent tenant project key plan limit credit model engine usage audit doctor chat'
   for (const name of names.split(' ')) expect(stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
   expect(run('--version').stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
 })

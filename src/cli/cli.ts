@@ -8,14 +8,18 @@ import { auditCommand } from './audit.ts'
 import { chatCommand } from './chat.ts'
 import { CliError, type CliCommand } from './command.ts'
 import { controlCommand } from './control.ts'
+import { creditCommand } from './credit.ts'
 import { doctorCommand } from './doctor.ts'
 import { engineCommand } from './engine.ts'
 import { gatewayCommand } from './gateway.ts'
 import type { GlobalOptions } from './global-options.ts'
 import { keyCommand } from './key.ts'
+import { limitCommand } from './limit.ts'
 import { modelCommand } from './model.ts'
 import { createOutput } from './output.ts'
+import { planCommand } from './plan.ts'
 import { projectCommand } from './project.ts'
+import { reconcileCommand } from './reconcile.ts'
 import { serveCommand } from './serve.ts'
 import { tenantCommand } from './tenant.ts'
 import { tokenCommand } from './token.ts'
@@ -30,7 +34,11 @@ const commands: readonly CliCommand[] = [
   projectCommand,
   keyCommand,
   tokenCommand,
+  planCommand,
+  limitCommand,
+  creditCommand,
   usageCommand,
+  reconcileCommand,
   auditCommand,
   doctorCommand,
   gatewayCommand,

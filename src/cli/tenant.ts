@@ -1,6 +1,19 @@
 /** `colonnade tenant …`: the customers or departments that use the platform. */
-import type { CliCommand } from './command.ts'
-import { chooseTenant, listAll, tenant } from './identity-rows.ts'
+import type { CliCommand, ControlClient } from './command.ts'
+import { z } from 'zod'
+import { chooseTenant, listAll, tenant as tenantRow } from './identity-rows.ts'
+import { planRow } from './limit-rows.ts'
+import { renderMoney } from './money.ts'
+
+const tenant = tenantRow.extend({ planId: z.string().nullable() })
+const tenantPlan = z.object({ plan: planRow.nullable() })
+
+interface UpdateOptions {
+  readonly name?: string
+  readonly priceList?: string
+  /** `false` for --no-plan. */
+  readonly plan?: string | false
+}
 
 export const tenantCommand: CliCommand = {
   register(program, cli) {
@@ -11,12 +24,12 @@ export const tenantCommand: CliCommand = {
       .command('create')
       .argument('<name>')
       .option('--price-list <id>', 'price list', 'standard')
+      .option('--plan <id>', 'plan: its limits, and whether it is prepaid; none when left out')
       .description('create a tenant')
-      .action(async (name: string, options: { priceList: string }) => {
+      .action(async (name: string, options: { priceList: string; plan?: string }) => {
         const client = await cli.control()
-        const made = tenant.parse(
-          await client.call('POST', '/api/v1/tenants', { name, priceListId: options.priceList }),
-        )
+        const body = { name, priceListId: options.priceList, planId: options.plan }
+        const made = tenant.parse(await client.call('POST', '/api/v1/tenants', body))
         cli.result(
           made,
           () =>
@@ -33,22 +46,32 @@ export const tenantCommand: CliCommand = {
           row.name,
           row.state,
           row.priceListId,
+          row.planId ?? '-',
           row.currency,
         ])
-        cli.result(rows, () => cli.table(['ID', 'NAME', 'STATE', 'PRICE LIST', 'CURRENCY'], cells))
+        const columns = ['ID', 'NAME', 'STATE', 'PRICE LIST', 'PLAN', 'CURRENCY']
+        cli.result(rows, () => cli.table(columns, cells))
       })
     tenants
       .command('update')
       .argument('<tenant>', 'id or name')
       .option('--name <name>', 'a new name')
       .option('--price-list <id>', 'another price list of the same currency')
-      .description('rename a tenant, or change its prices')
-      .action(async (wanted: string, options: { name?: string; priceList?: string }) => {
+      .option('--plan <id>', 'another plan of the same currency')
+      .option('--no-plan', 'take the tenant off its plan: only its own limits are left')
+      .description('rename a tenant, or change its prices or its plan')
+      .action(async (wanted: string, options: UpdateOptions) => {
         const client = await cli.control()
         const { id } = await chooseTenant(client, wanted)
-        const body = { name: options.name, priceListId: options.priceList }
+        const planId = options.plan === false ? null : options.plan
+        const body = { name: options.name, priceListId: options.priceList, planId }
         const changed = tenant.parse(await client.call('PATCH', `/api/v1/tenants/${id}`, body))
-        cli.result(changed, () => `${changed.name} has the price list ${changed.priceListId}.`)
+        const advice = typeof planId === 'string' ? await adviseOnCredit(client, changed) : ''
+        const plan = changed.planId === null ? 'no plan' : `the plan ${changed.planId}`
+        cli.result(
+          changed,
+          () => `${changed.name} has the price list ${changed.priceListId} and ${plan}.${advice}`,
+        )
       })
     for (const [verb, state, text] of [
       ['suspend', 'suspended', 'refuse all keys of a tenant'],
@@ -71,4 +94,16 @@ export const tenantCommand: CliCommand = {
         })
     }
   },
+}
+
+/** Whoever is put on a prepaid plan is refused until there is credit. */
+async function adviseOnCredit(
+  client: ControlClient,
+  { id, name }: z.infer<typeof tenant>,
+): Promise<string> {
+  const { plan } = tenantPlan.parse(await client.call('GET', `/api/v1/tenants/${id}/plan`))
+  if (!plan?.prepaid) return ''
+  const upfront = plan.upfrontCreditNanos ?? '100000000000'
+  const [amount] = renderMoney(upfront, plan.currency).split(' ')
+  return `\nIt is prepaid: without credit, its requests are refused. Next: colonnade credit grant --tenant ${name} --amount ${amount}`
 }

@@ -3,7 +3,7 @@
  * handle → audit entry → commit. An operation is data (operation.ts); what holds for all of them is here, once.
  */
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
-import { Counter, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 import { z } from 'zod'
 import { appendEntry, type AuditEntry } from '../audit/audit.ts'
 import { findAccessToken, getTenant, rightsOf } from '../identity/identity.ts'
@@ -30,6 +30,8 @@ export interface ControlOptions {
   /** Host names that requests may carry, besides loopback; anything else is a page of somebody else's that found us. */
   readonly hostNames: readonly string[]
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer } | undefined
+  /** Differences in the books that are open; `undefined` while nobody has looked. For the metric. */
+  readonly openFindings?: (() => number | undefined) | undefined
 }
 
 const bodyBytesMax = 1024 * 1024
@@ -57,7 +59,7 @@ export function createControl(options: ControlOptions): FastifyInstance {
     routerOptions: { maxParamLength: 1_000, ignoreTrailingSlash: true },
     genReqId: () => newId('req'),
   })
-  const metrics = createMetrics()
+  const metrics = createMetrics(options.openFindings)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     try {
@@ -340,7 +342,7 @@ function toBody(fault: Fault): unknown {
   }
 }
 
-function createMetrics() {
+function createMetrics(openFindings: (() => number | undefined) | undefined) {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry, prefix: 'colonnade_control_' })
@@ -361,6 +363,16 @@ function createMetrics() {
     help: 'Duration of calls.',
     labelNames: ['operation'],
     registers,
+  })
+  void new Gauge({
+    name: 'colonnade_reconciliation_findings',
+    help: 'Open differences between journals, ledger and engines. Anything but 0 is an alarm.',
+    registers,
+    collect() {
+      const open = openFindings?.()
+      if (open === undefined) this.reset()
+      else this.set(open)
+    },
   })
   return {
     answered(operation: string, status: number, ms: number) {

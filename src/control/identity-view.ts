@@ -7,6 +7,7 @@ export const tenantView = z.object({
   name: z.string(),
   currency: z.string(),
   priceListId: z.string(),
+  planId: z.string().nullable(),
   state: z.enum(['active', 'suspended']),
   createdAt: z.string(),
 })
@@ -53,6 +54,7 @@ export function viewTenant(tenant: Tenant): z.infer<typeof tenantView> {
     name: tenant.name,
     currency: tenant.currency,
     priceListId: tenant.price_list_id,
+    planId: tenant.plan_id,
     state: tenant.state,
     createdAt: tenant.created_at.toISOString(),
   }

@@ -6,6 +6,8 @@ import { removeAliasOperation } from './endpoints/aliases/remove.ts'
 import { setAliasOperation } from './endpoints/aliases/set.ts'
 import { listPlatformAuditOperation } from './endpoints/audit/platform-list.ts'
 import { listTenantAuditOperation } from './endpoints/audit/tenant-list.ts'
+import { grantCreditOperation } from './endpoints/credit/grant.ts'
+import { listCreditOperation } from './endpoints/credit/list.ts'
 import { createEngine } from './endpoints/engines/create.ts'
 import { listEngines } from './endpoints/engines/list.ts'
 import { removeEngine } from './endpoints/engines/remove.ts'
@@ -14,17 +16,35 @@ import { listKeysOperation } from './endpoints/keys/list.ts'
 import { revokeKeyOperation } from './endpoints/keys/revoke.ts'
 import { rotateKeyOperation } from './endpoints/keys/rotate.ts'
 import { updateKeyOperation } from './endpoints/keys/update.ts'
+import { createLimitOperation } from './endpoints/limits/create.ts'
+import { listLimitsOperation } from './endpoints/limits/list.ts'
+import { createPlanLimitOperation } from './endpoints/limits/plan-create.ts'
+import { removePlanLimitOperation } from './endpoints/limits/plan-remove.ts'
+import { updatePlanLimitOperation } from './endpoints/limits/plan-update.ts'
+import { reportPlatformRefusalsOperation } from './endpoints/limits/platform-report.ts'
+import { removeLimitOperation } from './endpoints/limits/remove.ts'
+import { showLimitStatusOperation } from './endpoints/limits/status.ts'
+import { reportTenantRefusalsOperation } from './endpoints/limits/tenant-report.ts'
+import { updateLimitOperation } from './endpoints/limits/update.ts'
 import { createModel } from './endpoints/models/create.ts'
 import { disableModelOperation } from './endpoints/models/disable.ts'
 import { enableModelOperation } from './endpoints/models/enable.ts'
 import { getModelOperation } from './endpoints/models/get.ts'
 import { listModelsOperation } from './endpoints/models/list.ts'
 import { removeModelOperation } from './endpoints/models/remove.ts'
+import { createPlanOperation } from './endpoints/plans/create.ts'
+import { getPlanOperation } from './endpoints/plans/get.ts'
+import { listPlansOperation } from './endpoints/plans/list.ts'
+import { removePlanOperation } from './endpoints/plans/remove.ts'
+import { getTenantPlanOperation } from './endpoints/plans/tenant-get.ts'
+import { updatePlanOperation } from './endpoints/plans/update.ts'
 import { listPricesOperation } from './endpoints/prices/list.ts'
 import { setPriceOperation } from './endpoints/prices/set.ts'
 import { createProjectOperation } from './endpoints/projects/create.ts'
 import { listProjectsOperation } from './endpoints/projects/list.ts'
 import { updateProjectOperation } from './endpoints/projects/update.ts'
+import { listFindingsOperation } from './endpoints/reconciliation/list.ts'
+import { runReconciliationOperation } from './endpoints/reconciliation/run.ts'
 import { createTenantOperation } from './endpoints/tenants/create.ts'
 import { getTenantOperation } from './endpoints/tenants/get.ts'
 import { listTenantsOperation } from './endpoints/tenants/list.ts'
@@ -66,6 +86,8 @@ export const operations: readonly Operation[] = [
   createProjectOperation,
   listProjectsOperation,
   updateProjectOperation,
+  listFindingsOperation,
+  runReconciliationOperation,
   createTenantOperation,
   getTenantOperation,
   listTenantsOperation,
@@ -78,4 +100,22 @@ export const operations: readonly Operation[] = [
   revokeTenantTokenOperation,
   reportPlatformUsageOperation,
   reportTenantUsageOperation,
+  createPlanOperation,
+  getPlanOperation,
+  listPlansOperation,
+  removePlanOperation,
+  updatePlanOperation,
+  getTenantPlanOperation,
+  createPlanLimitOperation,
+  removePlanLimitOperation,
+  updatePlanLimitOperation,
+  createLimitOperation,
+  listLimitsOperation,
+  removeLimitOperation,
+  updateLimitOperation,
+  showLimitStatusOperation,
+  reportPlatformRefusalsOperation,
+  reportTenantRefusalsOperation,
+  grantCreditOperation,
+  listCreditOperation,
 ]

@@ -60,6 +60,27 @@ async function newModel(): Promise<string> {
 }
 
 const existing = { params: { modelId: 'gemma3:27b' } }
+async function newPlan(): Promise<string> {
+  return (await asOperator('POST', '/plans', { id: next(), name: next(), rank: 1 })).id
+}
+
+const limit = { measure: 'requests', window: 'minute', limit: '7' }
+
+async function newPlanLimit(): Promise<{ planId: string; ruleId: string }> {
+  const planId = await newPlan()
+  const { id } = await asOperator('POST', `/plans/${planId}/limits`, limit)
+  return { planId, ruleId: id }
+}
+
+/** Of the tenant's own making where it has members here: those may change no other. */
+async function newLimit(tenantId: string): Promise<string> {
+  const isOwn = tenantId === platform.own.id
+  const { secret } = platform.actor(isOwn ? 'tenant' : 'platform', isOwn ? 'owner' : 'operator')
+  const path = `/tenants/${tenantId}/limits`
+  const answer = await platform.call({ method: 'POST', path, token: secret, body: limit })
+  expect(answer.status, answer.text).toBe(200)
+  return answer.body.id
+}
 
 /** A request that succeeds for whoever may make it. What it acts on is made afresh where it is used up. */
 const requests: Readonly<Record<string, (tenantId: string) => Promise<Request> | Request>> = {
@@ -74,6 +95,8 @@ const requests: Readonly<Record<string, (tenantId: string) => Promise<Request> |
   },
   'audit.list': () => ({}),
   'tenant-audit.list': () => ({}),
+  'credit.grant': () => ({ body: { amountNanos: '1000', note: next() } }),
+  'credit.list': () => ({}),
   'engines.create': () => ({ body: { url: platform.engineUrl, name: next() } }),
   'engines.list': () => ({}),
   async 'engines.remove'() {
@@ -91,12 +114,31 @@ const requests: Readonly<Record<string, (tenantId: string) => Promise<Request> |
     params: { keyId: await newKey(tenantId) },
     body: { name: next() },
   }),
+  'limits.create': () => ({ body: limit }),
+  'limits.list': () => ({}),
+  'limits.remove': async (tenantId) => ({ params: { ruleId: await newLimit(tenantId) } }),
+  'limits.report': () => ({}),
+  'limits.status': () => ({}),
+  'limits.update': async (tenantId) => ({
+    params: { ruleId: await newLimit(tenantId) },
+    body: { limit: '8' },
+  }),
+  'tenant-limits.report': () => ({}),
   'models.create': () => ({ body: { id: next(), weightSources: ['file:/models/a.gguf'] } }),
   'models.disable': async () => ({ params: { modelId: await newModel() } }),
   'models.enable': async () => ({ params: { modelId: await newModel() }, body: {} }),
   'models.get': () => existing,
   'models.list': () => ({}),
   'models.remove': async () => ({ params: { modelId: await newModel() } }),
+  'plans.create': () => ({ body: { id: next(), name: next(), rank: 1 } }),
+  'plans.get': async () => ({ params: { planId: await newPlan() } }),
+  'plans.list': () => ({}),
+  'plans.remove': async () => ({ params: { planId: await newPlan() } }),
+  'plans.update': async () => ({ params: { planId: await newPlan() }, body: { rank: 2 } }),
+  'plan-limits.create': async () => ({ params: { planId: await newPlan() }, body: limit }),
+  'plan-limits.remove': async () => ({ params: await newPlanLimit() }),
+  'plan-limits.update': async () => ({ params: await newPlanLimit(), body: { limit: '8' } }),
+  'tenant-plans.get': () => ({}),
   'prices.list': () => ({ query: 'modelId=gemma3:27b' }),
   'prices.set': async () => ({
     body: { modelId: await newModel(), priceListId: 'standard', amounts: { input_token: '7' } },
@@ -119,6 +161,8 @@ const requests: Readonly<Record<string, (tenantId: string) => Promise<Request> |
   'tenant-tokens.revoke': async (tenantId) => ({
     params: { tokenId: await newToken(`/tenants/${tenantId}/tokens`) },
   }),
+  'reconciliation.list': () => ({}),
+  'reconciliation.run': () => ({ body: {} }),
   'usage.report': () => ({}),
   'tenant-usage.report': () => ({}),
 }

@@ -29,6 +29,9 @@ export interface TokenLogprob {
 }
 
 /** `choice` is the 0-based index of the answer (`n` > 1); `toolCall` the 0-based index of the call within its choice. */
+/** Facts for machines about a limit that ended an answer, as they stand in the wire's JSON. */
+export type FinishCause = Readonly<Record<string, string | number | null>>
+
 export type StreamPart =
   | {
       readonly type: 'text-delta'
@@ -51,7 +54,13 @@ export type StreamPart =
       readonly toolCall: number
       readonly arguments: string
     }
-  | { readonly type: 'choice-finish'; readonly choice: number; readonly reason: FinishReason }
+  | {
+      readonly type: 'choice-finish'
+      readonly choice: number
+      readonly reason: FinishReason
+      /** Why the platform ended the answer; `undefined` when the engine did. */
+      readonly cause?: FinishCause | undefined
+    }
   /** One vector an input, in the input's order. */
   | { readonly type: 'embeddings'; readonly vectors: readonly (readonly number[])[] }
   /** Totals so far. May come several times (engines with continuous usage); the last one counts. */

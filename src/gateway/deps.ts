@@ -2,6 +2,8 @@
 import type { Billing } from '../billing/billing.ts'
 import type { Catalogue } from '../catalog/catalogue.ts'
 import type { KeyDirectory } from '../identity/key-directory.ts'
+import type { Limits } from '../limits/limits.ts'
+import type { OutputEstimator } from '../limits/output-estimate.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { GatewayMetrics } from './metrics.ts'
@@ -13,6 +15,13 @@ export interface GatewayDeps {
   readonly catalogue: () => Catalogue
   readonly replicas: Replicas
   readonly billing: Billing
+  readonly limits: Limits
+  /** What answers used to be like, in tokens. */
+  readonly outputs: OutputEstimator
+  /** How many tokens engines counted for a hundred that we estimated. */
+  readonly inputs: OutputEstimator
+  /** The status of a refusal that waiting does not cure: an exhausted budget. */
+  readonly quotaStatus: 402 | 429
   readonly metrics: GatewayMetrics
   readonly clock: Clock
   readonly log: Logger

@@ -14,6 +14,8 @@ export interface Exchange {
   readonly signal: AbortSignal
   /** Whether the client itself ended the exchange early. */
   readonly clientLeft: boolean
+  /** Adds headers to the answer, whatever it will be; its own win over these. */
+  addHeaders(headers: Readonly<Record<string, string>>): void
   /** Ends whatever still works for this exchange. */
   abort(): void
   /** Reads the whole body once, within the limits. */
@@ -66,9 +68,11 @@ export function openExchange(options: {
   response.on('close', onClose)
   const totalTimer = setTimeout(() => abort.abort(ended), limits.totalTimeoutMs)
 
+  let added: Readonly<Record<string, string>> = {}
   const head = (headers: Readonly<Record<string, string>>): Record<string, string> => ({
     ...options.commonHeaders,
     'x-request-id': options.requestId,
+    ...added,
     ...headers,
   })
 
@@ -83,6 +87,9 @@ export function openExchange(options: {
     },
     get streamStarted() {
       return streamStarted
+    },
+    addHeaders(headers) {
+      added = { ...added, ...headers }
     },
     abort: () => abort.abort(ended),
     readBody: () => readBody(request, limits),

@@ -29,7 +29,9 @@ export interface Gateway {
 }
 
 const exposedHeaders =
-  'x-request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms, x-should-retry'
+  'x-request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms, x-should-retry, ' +
+  'x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, ' +
+  'x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens'
 
 export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gateway {
   let openRequests = 0

@@ -1,30 +1,18 @@
 /**
- * What a gateway must know to serve: keys, catalogue, replicas. It lives in memory, so no request waits for the database. A change is
- * heard by NOTIFY, and found by a poll if the notice was lost, so a revoked key stops working within 5 s. A sealed copy on disk lets
- * a gateway start while the database is away; a copy older than a day is refused.
+ * What a gateway must know to serve: keys, catalogue, replicas, limits. It lives in memory, so no request waits for the database. A change
+ * is heard by NOTIFY, and found by a poll if the notice was lost, so a revoked key stops working within 5 s; only what has changed is
+ * read again. A sealed copy on disk lets a gateway start while the database is away; a copy older than a day is refused.
  */
-import { readFile, rename, writeFile } from 'node:fs/promises'
-import { sql } from 'kysely'
-import type { CatalogRecords } from '../catalog/catalogue.ts'
-import { loadCatalogRecords } from '../catalog/catalog.ts'
-import { loadReplicaRecords, type ReplicaRecord } from '../fleet/fleet.ts'
-import { loadKeyRecords } from '../identity/identity.ts'
-import type { KeyRecord } from '../identity/key-directory.ts'
 import type { Clock } from '../platform/clock.ts'
 import { Fault } from '../platform/fault.ts'
 import type { Logger } from '../platform/log.ts'
 import { platformScope, type Database } from '../platform/postgres/database.ts'
 import { listen } from '../platform/postgres/listen.ts'
 import type { Seal } from '../platform/seal.ts'
+import { keepSnapshotCopy, readSnapshotCopy } from './snapshot-copy.ts'
+import { followChanges, loadSnapshot, type SnapshotRecords } from './snapshot-records.ts'
 
-export interface SnapshotRecords {
-  /** `snapshot_state.version` when the rows were read. */
-  readonly version: string
-  readonly takenAtMs: number
-  readonly keys: readonly KeyRecord[]
-  readonly catalog: CatalogRecords
-  readonly replicas: readonly ReplicaRecord[]
-}
+export type { SnapshotRecords } from './snapshot-records.ts'
 
 const pollMs = 2_000
 const ageMaxMs = 24 * 3_600_000
@@ -35,36 +23,75 @@ export interface SnapshotKeeper {
   close(): Promise<void>
 }
 
-/**
- * Loads the records, from the database or else from disk, hands them to `apply`, and keeps doing so at each change. Throws
- * `platform.snapshot_stale` when neither source has them.
- */
-export async function keepSnapshot(options: {
+interface SnapshotOptions {
   readonly database: Database
   readonly databaseUrl: string
   readonly path: string
   readonly seal: Seal
   readonly clock: Clock
   readonly log: Logger
+  /** Called with all records after each change; those that did not change are the same objects as before. */
   readonly apply: (records: SnapshotRecords) => void
-}): Promise<SnapshotKeeper> {
-  const { database, clock, log } = options
-  let version = ''
-  let confirmedMs = clock.monotonicMs()
-  let refreshing: Promise<void> | undefined
-  let again = false
+}
 
-  const refresh = async (): Promise<void> => {
-    const records = await database.transaction(platformScope, (tx) =>
-      loadIfChanged(tx, version, clock),
-    )
+/** `isWhole` is false when changes up to the version of the records were missed. */
+interface Held {
+  readonly records: SnapshotRecords
+  readonly isWhole: boolean
+}
+
+/**
+ * Loads the records, from the database or else from disk, hands them to `apply`, and keeps doing so at each change. Throws
+ * `platform.snapshot_stale` when neither source has them.
+ */
+export async function keepSnapshot(options: SnapshotOptions): Promise<SnapshotKeeper> {
+  const { database, clock, log } = options
+  let current = await firstRecords(options)
+  let confirmedMs = clock.monotonicMs()
+  const copy = keepSnapshotCopy(options)
+  /** All records once more. Those in use are followed meanwhile, so a key that is revoked stops working at once. */
+  let reloading: Promise<void> | undefined
+  let reloaded: Held | undefined
+
+  const use = (held: Held): void => {
+    if (held.records !== current.records) options.apply(held.records)
+    current = held
+    if (!held.isWhole) return
     confirmedMs = clock.monotonicMs()
-    if (!records) return
-    version = records.version
-    options.apply(records)
-    await save(options.path, options.seal, records)
+    copy.confirm(held.records)
+  }
+  /** Returns whether that was all. What was reloaded takes over once it is as new as what it replaces. */
+  const follow = async (): Promise<boolean> => {
+    const base = reloaded ?? current
+    const { records, isWhole, isLast } = await database.transaction(platformScope, (tx) =>
+      followChanges(tx, base.records),
+    )
+    const held = { records, isWhole: isWhole && base.isWhole }
+    const isReloaded = base === reloaded
+    if (isReloaded) reloaded = isLast ? undefined : held
+    if (!isReloaded || isLast) use(held)
+    return isLast
+  }
+  const refresh = async (): Promise<void> => {
+    while (!(await follow()));
+    if (!current.isWhole && !reloaded) reload()
+  }
+  const reload = (): void => {
+    reloading ??= database
+      .transaction(platformScope, loadSnapshot)
+      .then((records) => {
+        reloaded = { records, isWhole: true }
+      })
+      .catch((error: unknown) => log.warn({ error }, 'the snapshot could not be loaded anew'))
+      .finally(() => {
+        reloading = undefined
+        if (reloaded) kick()
+      })
   }
   /** One refresh at a time; a notice during one causes one more. */
+  let refreshing: Promise<void> | undefined
+  let again = false
+  let closed = false
   const kick = (): void => {
     if (refreshing) {
       again = true
@@ -76,23 +103,14 @@ export async function keepSnapshot(options: {
       )
       .finally(() => {
         refreshing = undefined
-        if (!again) return
+        if (!again || closed) return
         again = false
         kick()
       })
   }
 
-  try {
-    await refresh()
-  } catch (error) {
-    const records = await restore(options.path, options.seal, clock)
-    if (!records) throw stale(error)
-    log.warn(
-      { takenAt: new Date(records.takenAtMs).toISOString() },
-      'the database is away: serving with the snapshot on disk',
-    )
-    options.apply(records)
-  }
+  options.apply(current.records)
+  if (current.isWhole) copy.confirm(current.records)
   const listener = listen({
     url: options.databaseUrl,
     channel: 'snapshot_changed',
@@ -103,59 +121,30 @@ export async function keepSnapshot(options: {
   return {
     ageMs: () => clock.monotonicMs() - confirmedMs,
     async close() {
+      closed = true
       clearInterval(timer)
       await listener.close()
+      await reloading
       await refreshing
+      await copy.close()
     },
   }
 }
 
-type Tx = Parameters<typeof loadKeyRecords>[0]
-
-async function loadIfChanged(
-  tx: Tx,
-  known: string,
-  clock: Clock,
-): Promise<SnapshotRecords | undefined> {
-  // Every row below is at least as new as this version: it is read first, and statements see committed changes.
-  const row = await sql<{ version: bigint }>`SELECT version FROM snapshot_state`.execute(tx)
-  const version = String(row.rows[0]?.version ?? '')
-  if (version === known) return undefined
-  return {
-    version,
-    takenAtMs: clock.nowMs(),
-    keys: await loadKeyRecords(tx),
-    catalog: await loadCatalogRecords(tx),
-    replicas: await loadReplicaRecords(tx),
-  }
-}
-
-async function save(path: string, seal: Seal, records: SnapshotRecords): Promise<void> {
-  const partial = `${path}.partial`
-  await writeFile(partial, seal.seal(Buffer.from(JSON.stringify(records)), 'gateway-snapshot'), {
-    mode: 0o600,
-  })
-  await rename(partial, path)
-}
-
-async function restore(
-  path: string,
-  seal: Seal,
-  clock: Clock,
-): Promise<SnapshotRecords | undefined> {
-  let sealed: Buffer
+async function firstRecords(options: SnapshotOptions): Promise<Held> {
+  const { database, clock, log } = options
   try {
-    sealed = await readFile(path)
-  } catch {
-    // No gateway has run here yet.
-    return undefined
+    return { records: await database.transaction(platformScope, loadSnapshot), isWhole: true }
+  } catch (error) {
+    const copy = await readSnapshotCopy(options)
+    const ageMs = copy ? clock.nowMs() - copy.takenAtMs : -1
+    if (!copy || ageMs < 0 || ageMs > ageMaxMs) throw stale(error)
+    log.warn(
+      { takenAt: new Date(copy.takenAtMs).toISOString() },
+      'the database is away: serving with the snapshot on disk',
+    )
+    return { records: copy.records, isWhole: false }
   }
-  const opened = seal.open(sealed, 'gateway-snapshot')
-  if (!opened) return undefined
-  // Sealed by this installation, so its shape is ours.
-  const records = JSON.parse(opened.toString('utf8')) as SnapshotRecords
-  const ageMs = clock.nowMs() - records.takenAtMs
-  return ageMs >= 0 && ageMs <= ageMaxMs ? records : undefined
 }
 
 function stale(cause: unknown): Fault {

@@ -400,6 +400,7 @@ const attempts: Readonly<Record<keyof typeof store, (tx: store.IdentitySql) => P
     selectTenants: (tx) => store.selectTenants(tx, { limit: 100 }),
     updateTenant: (tx) => store.updateTenant(tx, theirs.tenantId, { name: 'taken over' }),
     findPriceListCurrency: (tx) => store.findPriceListCurrency(tx, theirs.tenantId),
+    findPlanCurrency: (tx) => store.findPlanCurrency(tx, 'theirs-alone'),
     insertProject: (tx) =>
       store.insertProject(tx, {
         tenant_id: theirs.tenantId,
@@ -451,7 +452,21 @@ const attempts: Readonly<Record<keyof typeof store, (tx: store.IdentitySql) => P
     selectAccessTokens: (tx) => store.selectAccessTokens(tx, theirs.tenantId, { limit: 100 }),
     revokeAccessToken: (tx) =>
       store.revokeAccessToken(tx, theirs.tenantId, theirs.tokenId, new Date(nowMs)),
-    selectKeyRecords: (tx) => store.selectKeyRecords(tx),
+    selectKeyRecords: (tx) =>
+      Promise.all([
+        store.selectKeyRecords(tx, { limit: 100 }),
+        store.selectKeyRecords(tx, { ids: [theirs.apiKeyId] }),
+      ]),
+    selectTenantRecords: (tx) =>
+      Promise.all([
+        store.selectTenantRecords(tx, { limit: 100 }),
+        store.selectTenantRecords(tx, { ids: [theirs.tenantId] }),
+      ]),
+    selectProjectRecords: (tx) =>
+      Promise.all([
+        store.selectProjectRecords(tx, { limit: 100 }),
+        store.selectProjectRecords(tx, { ids: [theirs.projectId] }),
+      ]),
     recordUses: (tx) =>
       store.recordUses(tx, [{ apiKeyId: theirs.apiKeyId, usedAt: new Date(nowMs) }]),
   }

@@ -4,7 +4,14 @@ import { Fault } from '../platform/fault.ts'
 import { newId } from '../platform/ids.ts'
 import type { Sql } from '../platform/postgres/database.ts'
 import { createSecret, digestSecret, parseSecret } from './api-key.ts'
-import type { KeyRecord } from './key-directory.ts'
+import {
+  createKeyRecords,
+  type ChangedIdentities,
+  type KeyRecord,
+  type KeyRecords,
+  type ProjectRecord,
+  type TenantRecord,
+} from './key-records.ts'
 import { parseNetwork } from './network.ts'
 import { platformRights, tenantRights, type Permission } from './role.ts'
 import * as store from './store.ts'
@@ -39,18 +46,20 @@ export interface ApiKey extends store.ApiKeyRow {
   }[]
 }
 
-/** A tenant is charged in the currency of its price list, for as long as it lives. */
+/** A tenant is charged in the currency of its price list, for as long as it lives. Without a plan it has no limits but its own. */
 export async function createTenant(
   tx: Tx,
-  tenant: { name: string; priceListId: string },
+  tenant: { name: string; priceListId: string; planId?: string | undefined },
 ): Promise<Tenant> {
   const currency = await currencyOf(tx, tenant.priceListId)
+  if (tenant.planId !== undefined) await checkPlan(tx, tenant.planId, currency)
   return unique(`A tenant named '${tenant.name}' exists already.`, () =>
     store.insertTenant(own(tx), {
       id: newId('ten'),
       name: tenant.name,
       price_list_id: tenant.priceListId,
       currency,
+      plan_id: tenant.planId,
     }),
   )
 }
@@ -70,6 +79,8 @@ export async function updateTenant(
     name?: string | undefined
     state?: 'active' | 'suspended' | undefined
     priceListId?: string | undefined
+    /** `null` takes the tenant off its plan. */
+    planId?: string | null | undefined
   },
 ): Promise<Tenant> {
   if (change.priceListId !== undefined) {
@@ -81,11 +92,16 @@ export async function updateTenant(
         'priceListId',
       )
   }
+  if (typeof change.planId === 'string') {
+    const { currency } = await getTenant(tx, tenantId)
+    await checkPlan(tx, change.planId, currency)
+  }
   const row = await unique('A tenant of that name exists already.', () =>
     store.updateTenant(own(tx), tenantId, {
       name: change.name,
       state: change.state,
       price_list_id: change.priceListId,
+      plan_id: change.planId,
     }),
   )
   return row ?? notFound('tenant')
@@ -95,6 +111,18 @@ async function currencyOf(tx: Tx, priceListId: string): Promise<string> {
   const list = await store.findPriceListCurrency(own(tx), priceListId)
   if (list) return list.currency
   throw refuse('client.invalid_request', 'There is no such price list.', 'priceListId')
+}
+
+/** The limits of a plan on money are in its currency. */
+async function checkPlan(tx: Tx, planId: string, currency: string): Promise<void> {
+  const plan = await store.findPlanCurrency(own(tx), planId)
+  if (!plan) throw refuse('client.invalid_request', 'There is no such plan.', 'planId')
+  if (plan.currency !== currency)
+    throw refuse(
+      'client.invalid_request',
+      `This tenant is charged in ${currency}; the plan has another currency.`,
+      'planId',
+    )
 }
 
 export async function createProject(tx: Tx, tenantId: string, name: string): Promise<Project> {
@@ -325,9 +353,71 @@ export function rightsOf(tenantId: string | null, role: string): readonly Permis
   return Object.hasOwn(table, role) ? (table[role] ?? []) : []
 }
 
-export async function loadKeyRecords(tx: Tx): Promise<KeyRecord[]> {
-  const rows = await store.selectKeyRecords(own(tx))
-  return rows.map((row) => ({
+/** Rows of one page: some milliseconds of work, between which a gateway serves. */
+const recordPage = 2_000
+
+/** All keys, in pages. They are of one moment when the transaction is. */
+export async function loadKeyRecords(tx: Tx): Promise<KeyRecords> {
+  const records = createKeyRecords()
+  const byId = (row: { readonly id: string }): string => row.id
+  for await (const rows of pages((page) => store.selectTenantRecords(own(tx), page), byId))
+    records.add({ tenants: rows.map(toTenantRecord) })
+  for await (const rows of pages((page) => store.selectProjectRecords(own(tx), page), byId))
+    records.add({ projects: rows.map(toProjectRecord) })
+  const keys = pages(
+    (page) => store.selectKeyRecords(own(tx), page),
+    (row) => row.public_id,
+  )
+  for await (const rows of keys) records.add({ keys: rows.map(toKeyRecord) })
+  return records
+}
+
+/** Reads again what these ids name. */
+export async function refreshKeyRecords(
+  tx: Tx,
+  records: KeyRecords,
+  changed: ChangedIdentities,
+): Promise<void> {
+  const { tenantIds, projectIds, keyIds } = changed
+  const tenants = await store.selectTenantRecords(own(tx), { ids: tenantIds })
+  const projects = await store.selectProjectRecords(own(tx), { ids: projectIds })
+  const keys = await store.selectKeyRecords(own(tx), { ids: keyIds })
+  records.replace(changed, {
+    tenants: tenants.map(toTenantRecord),
+    projects: projects.map(toProjectRecord),
+    keys: keys.map(toKeyRecord),
+  })
+}
+
+async function* pages<Row>(
+  select: (page: store.PageRequest) => Promise<Row[]>,
+  cursorOf: (row: Row) => string,
+): AsyncGenerator<readonly Row[]> {
+  let after: string | undefined
+  for (;;) {
+    const rows = await select({ limit: recordPage, after })
+    yield rows
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < recordPage) return
+    after = cursorOf(last)
+  }
+}
+
+type RowOf<Select extends (...args: never[]) => Promise<readonly unknown[]>> = Awaited<
+  ReturnType<Select>
+>[number]
+
+function toTenantRecord(row: RowOf<typeof store.selectTenantRecords>): TenantRecord {
+  const { id, currency, price_list_id: priceListId, state } = row
+  return { id, currency, priceListId, active: state === 'active' }
+}
+
+function toProjectRecord(row: RowOf<typeof store.selectProjectRecords>): ProjectRecord {
+  return { id: row.id, active: row.state === 'active' }
+}
+
+function toKeyRecord(row: RowOf<typeof store.selectKeyRecords>): KeyRecord {
+  return {
     publicId: row.public_id,
     digest: row.digest.toString('base64'),
     pepperVersion: row.pepper_version,
@@ -335,14 +425,11 @@ export async function loadKeyRecords(tx: Tx): Promise<KeyRecord[]> {
     apiKeyId: row.api_key_id,
     tenantId: row.tenant_id,
     projectId: row.project_id,
-    currency: row.currency,
-    priceListId: row.price_list_id,
     allowedModels: row.allowed_models ?? undefined,
     allowedIps: row.allowed_ips ?? undefined,
     expiresAtMs: row.expires_at?.getTime(),
     revoked: row.revoked_at !== null,
-    active: row.tenant_state === 'active' && row.project_state === 'active',
-  }))
+  }
 }
 
 /** Notes when keys were last used; gateways report in batches. */

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { createSecret, digestSecret } from './api-key.ts'
-import { createKeyDirectory, type KeyRecord } from './key-directory.ts'
+import { createKeyDirectory } from './key-directory.ts'
+import { createKeyRecords, type KeyRecord } from './key-records.ts'
 
 const nowMs = 1_000_000
 const peppers = new Map([
@@ -20,13 +21,29 @@ function make(change: Partial<KeyRecord> = {}): { readonly secret: string; recor
     apiKeyId: 'key_a',
     tenantId: 'ten_a',
     projectId: 'prj_a',
-    currency: 'EUR',
-    priceListId: 'standard',
     revoked: false,
-    active: true,
     ...change,
   }
   return { secret, record }
+}
+
+/** Of one active tenant with one active project, and another tenant that is suspended, with an archived project. */
+function directoryOf(...keys: readonly KeyRecord[]) {
+  const facts = { currency: 'EUR', priceListId: 'standard' }
+  return createKeyDirectory(
+    createKeyRecords({
+      keys,
+      tenants: [
+        { ...facts, id: 'ten_a', active: true },
+        { ...facts, id: 'ten_b', active: false },
+      ],
+      projects: [
+        { id: 'prj_a', active: true },
+        { id: 'prj_b', active: false },
+      ],
+    }),
+    peppers,
+  )
 }
 
 function authenticate(
@@ -34,12 +51,12 @@ function authenticate(
   request: { readonly secret?: string; readonly ip?: string } = {},
 ) {
   const { secret, record } = make(change)
-  return createKeyDirectory([record], peppers).authenticate({ secret, ip, nowMs, ...request })
+  return directoryOf(record).authenticate({ secret, ip, nowMs, ...request })
 }
 
 test('a live key is accepted as its tenant, project and key, and nobody else', () => {
   const { secret, record } = make({ allowedModels: ['a'] })
-  const directory = createKeyDirectory([make({ tenantId: 'ten_b' }).record, record], peppers)
+  const directory = directoryOf(make({ tenantId: 'ten_b' }).record, record)
   expect(directory.authenticate({ secret, ip, nowMs })).toEqual({
     outcome: 'accepted',
     principal: {
@@ -62,11 +79,14 @@ test('unknown, wrong, expired, replaced, revoked and suspended keys get one and 
     authenticate({ expiresAtMs: nowMs }),
     authenticate({ secretExpiresAtMs: nowMs }),
     authenticate({ revoked: true }),
-    authenticate({ active: false }),
+    authenticate({ tenantId: 'ten_b' }),
+    authenticate({ tenantId: 'ten_unknown' }),
+    authenticate({ projectId: 'prj_b' }),
+    authenticate({ projectId: 'prj_unknown' }),
     authenticate({}, { secret: 'cln_k_live_nonsense' }),
     authenticate({}, { secret: createSecret('a', 'live').secret }),
-    createKeyDirectory([], peppers).authenticate({ secret: known.secret, ip, nowMs }),
-    createKeyDirectory([known.record], peppers).authenticate({
+    directoryOf().authenticate({ secret: known.secret, ip, nowMs }),
+    directoryOf(known.record).authenticate({
       secret: sameIdOtherSecret,
       ip,
       nowMs,
@@ -95,7 +115,7 @@ test('an end lies at its moment: a millisecond before, the key still works', () 
 test('during a rotation both secrets work, and after it the new one alone', () => {
   const old = make({ secretExpiresAtMs: nowMs + 10 })
   const fresh = make()
-  const directory = createKeyDirectory([old.record, fresh.record], peppers)
+  const directory = directoryOf(old.record, fresh.record)
   const outcomes = (atMs: number) =>
     [old, fresh].map(({ secret }) => directory.authenticate({ secret, ip, nowMs: atMs }).outcome)
   expect(outcomes(nowMs + 9)).toEqual(['accepted', 'accepted'])
@@ -139,7 +159,7 @@ test('a wrong secret from a wrong address learns nothing about addresses', () =>
 test('a directory made from records that went through JSON decides alike', () => {
   const { secret, record } = make({ allowedIps: ['192.0.2.0/24'], expiresAtMs: nowMs + 1 })
   const copy: KeyRecord = JSON.parse(JSON.stringify(record))
-  const directory = createKeyDirectory([copy], peppers)
+  const directory = directoryOf(copy)
   expect(directory.authenticate({ secret, ip, nowMs }).outcome).toBe('accepted')
   expect(directory.authenticate({ secret, ip, nowMs: nowMs + 1 }).outcome).toBe('refused')
 })

@@ -1,30 +1,9 @@
-/** All keys as a gateway holds them in memory, and the one way to authenticate with one. Pure. */
+/** The one way to authenticate with a key. Pure. */
 import { timingSafeEqual } from 'node:crypto'
 import { digestSecret, parseSecret } from './api-key.ts'
-import { isWithin, toNetworks, type Network } from './network.ts'
+import { createKeyRecords, type KeyEntry, type KeyRecords } from './key-records.ts'
+import { isWithin } from './network.ts'
 import type { Principal } from './principal.ts'
-
-/** One live secret with all that decides about it. Survives a trip through JSON, because gateways keep a sealed copy on disk. */
-export interface KeyRecord {
-  readonly publicId: string
-  /** Base64 of 32 bytes. */
-  readonly digest: string
-  readonly pepperVersion: number
-  /** Of this secret: set when a rotation has replaced it. */
-  readonly secretExpiresAtMs?: number | undefined
-  readonly apiKeyId: string
-  readonly tenantId: string
-  readonly projectId: string
-  readonly currency: string
-  readonly priceListId: string
-  readonly allowedModels?: readonly string[] | undefined
-  /** CIDR blocks. */
-  readonly allowedIps?: readonly string[] | undefined
-  readonly expiresAtMs?: number | undefined
-  readonly revoked: boolean
-  /** Tenant and project are active. */
-  readonly active: boolean
-}
 
 export type Authentication =
   | { readonly outcome: 'accepted'; readonly principal: Principal }
@@ -43,18 +22,13 @@ export interface KeyDirectory {
   }): Authentication
 }
 
-interface Entry {
-  readonly record: KeyRecord
-  readonly digest: Buffer
-  readonly networks: readonly Network[] | undefined
-  readonly principal: Principal
-}
+type KeyLookup = Pick<KeyRecords, 'find' | 'tenant' | 'isProjectActive'>
 
 export function createKeyDirectory(
-  records: readonly KeyRecord[],
+  given: KeyLookup | readonly [],
   peppers: ReadonlyMap<number, Buffer>,
 ): KeyDirectory {
-  const entries = new Map(records.map((record) => [record.publicId, toEntry(record)]))
+  const records = 'tenant' in given ? given : createKeyRecords()
   const dummyPepper = Buffer.alloc(32)
   const dummyDigest = Buffer.alloc(32)
 
@@ -63,51 +37,56 @@ export function createKeyDirectory(
       if (secret === '') return refuse('auth.missing_key', 'no key presented')
       const parsed = parseSecret(secret)
       if (parsed?.type !== 'k') return refuse('auth.invalid_key', 'not the format of an API key')
-      const entry = entries.get(parsed.publicId)
+      const entry = records.find(parsed.publicId)
       // An unknown key costs the same computation as a known one, so the answer's time tells nothing.
       const pepper = entry ? peppers.get(entry.record.pepperVersion) : undefined
       const digest = digestSecret(pepper ?? dummyPepper, secret)
       const matches = timingSafeEqual(digest, entry?.digest ?? dummyDigest)
       if (!entry || !pepper || !matches) return refuse('auth.invalid_key', 'unknown key')
-      return judge(entry, ip, nowMs)
+      return judge(entry, { records, ip, nowMs })
     },
   }
 }
 
-function judge(entry: Entry, ip: string, nowMs: number): Authentication {
-  const { record } = entry
-  if (record.revoked) return refuse('auth.invalid_key', `${record.apiKeyId} is revoked`)
-  if (!record.active)
-    return refuse('auth.invalid_key', `${record.apiKeyId}: tenant or project is not active`)
-  if (isPast(record.expiresAtMs, nowMs))
-    return refuse('auth.invalid_key', `${record.apiKeyId} has expired`)
-  if (isPast(record.secretExpiresAtMs, nowMs)) {
-    return refuse('auth.invalid_key', `${record.apiKeyId}: this secret was replaced by a rotation`)
+function judge(
+  entry: KeyEntry,
+  {
+    records,
+    ip,
+    nowMs,
+  }: {
+    readonly records: KeyLookup
+    readonly ip: string
+    readonly nowMs: number
+  },
+): Authentication {
+  const { record: key } = entry
+  const { apiKeyId, tenantId, projectId } = key
+  if (key.revoked) return refuse('auth.invalid_key', `${apiKeyId} is revoked`)
+  const tenant = records.tenant(tenantId)
+  if (!tenant?.active || !records.isProjectActive(projectId))
+    return refuse('auth.invalid_key', `${apiKeyId}: tenant or project is not active`)
+  if (isPast(key.expiresAtMs, nowMs)) return refuse('auth.invalid_key', `${apiKeyId} has expired`)
+  if (isPast(key.secretExpiresAtMs, nowMs)) {
+    return refuse('auth.invalid_key', `${apiKeyId}: this secret was replaced by a rotation`)
   }
   if (entry.networks && !isWithin(ip, entry.networks)) {
-    return refuse('auth.ip_not_allowed', `${record.apiKeyId}: address not on its list`)
+    return refuse('auth.ip_not_allowed', `${apiKeyId}: address not on its list`)
   }
-  return { outcome: 'accepted', principal: entry.principal }
+  const { currency, priceListId } = tenant
+  const principal = {
+    tenantId,
+    projectId,
+    apiKeyId,
+    currency,
+    priceListId,
+    allowedModels: key.allowedModels,
+  }
+  return { outcome: 'accepted', principal }
 }
 
 function isPast(momentMs: number | undefined, nowMs: number): boolean {
   return momentMs !== undefined && momentMs <= nowMs
-}
-
-function toEntry(record: KeyRecord): Entry {
-  return {
-    record,
-    digest: Buffer.from(record.digest, 'base64'),
-    networks: record.allowedIps && toNetworks(record.allowedIps),
-    principal: {
-      tenantId: record.tenantId,
-      projectId: record.projectId,
-      apiKeyId: record.apiKeyId,
-      currency: record.currency,
-      priceListId: record.priceListId,
-      allowedModels: record.allowedModels,
-    },
-  }
 }
 
 function refuse(

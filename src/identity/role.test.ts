@@ -1,7 +1,16 @@
 import { expect, test } from 'vitest'
 import { platformRights, tenantRights } from './role.ts'
 
-const platformOnly = ['tenants:write', 'catalog:write', 'fleet:read', 'fleet:write', 'fleet:report']
+const platformOnly = [
+  'tenants:write',
+  'catalog:write',
+  'fleet:read',
+  'fleet:write',
+  'fleet:report',
+  'plans:read',
+  'plans:write',
+  'credit:write',
+]
 
 test('members of a tenant have no right over catalogue, fleet or tenants', () => {
   for (const [role, rights] of Object.entries(tenantRights)) {

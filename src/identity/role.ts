@@ -15,6 +15,12 @@ export type Permission =
   | 'fleet:write'
   | 'fleet:report'
   | 'usage:read'
+  | 'plans:read'
+  | 'plans:write'
+  | 'limits:read'
+  | 'limits:write'
+  | 'credit:read'
+  | 'credit:write'
   | 'audit:read'
 
 /** Provider's staff and machines: they act on every tenant. */
@@ -39,6 +45,12 @@ export const platformRights: Readonly<Record<PlatformRole, readonly Permission[]
     // Nobody grants what they lack, and operators make the agents' tokens.
     'fleet:report',
     'usage:read',
+    'plans:read',
+    'plans:write',
+    'limits:read',
+    'limits:write',
+    'credit:read',
+    'credit:write',
     'audit:read',
   ],
   auditor: [
@@ -49,6 +61,9 @@ export const platformRights: Readonly<Record<PlatformRole, readonly Permission[]
     'catalog:read',
     'fleet:read',
     'usage:read',
+    'plans:read',
+    'limits:read',
+    'credit:read',
     'audit:read',
   ],
   agent: ['fleet:report'],
@@ -64,6 +79,9 @@ export const tenantRights: Readonly<Record<TenantRole, readonly Permission[]>> =
     'tokens:read',
     'tokens:write',
     'usage:read',
+    'limits:read',
+    'limits:write',
+    'credit:read',
     'audit:read',
   ],
   admin: [
@@ -74,16 +92,21 @@ export const tenantRights: Readonly<Record<TenantRole, readonly Permission[]>> =
     'keys:write',
     'tokens:read',
     'usage:read',
+    'limits:read',
+    'limits:write',
+    'credit:read',
     'audit:read',
   ],
-  developer: ['tenants:read', 'projects:read', 'keys:read', 'usage:read'],
-  billing: ['tenants:read', 'usage:read'],
+  developer: ['tenants:read', 'projects:read', 'keys:read', 'usage:read', 'limits:read'],
+  billing: ['tenants:read', 'usage:read', 'limits:read', 'credit:read'],
   auditor: [
     'tenants:read',
     'projects:read',
     'keys:read',
     'tokens:read',
     'usage:read',
+    'limits:read',
+    'credit:read',
     'audit:read',
   ],
 }

@@ -12,6 +12,7 @@ export interface IdentityTables {
     name: string
     currency: Generated<string>
     price_list_id: string
+    plan_id: string | null
     state: Generated<'active' | 'suspended'>
     created_at: CreatedAt
   }
@@ -58,12 +59,13 @@ export interface IdentityTables {
   }
 }
 
-/** The catalogue's table; read for the currency in which its tenants are charged. */
-interface PriceListTables {
+/** Tables of the catalogue and of limits; read for the currency in which their tenants are charged. */
+interface CurrencyTables {
   price_lists: { id: string; currency: string }
+  plans: { id: string; currency: string }
 }
 
-export type IdentitySql = Sql<IdentityTables & PriceListTables>
+export type IdentitySql = Sql<IdentityTables & CurrencyTables>
 export type TenantRow = Selectable<IdentityTables['tenants']>
 export type ProjectRow = Selectable<IdentityTables['projects']>
 export type ApiKeyRow = Selectable<IdentityTables['api_keys']>
@@ -78,7 +80,13 @@ export interface PageRequest {
 
 export const insertTenant = (
   tx: IdentitySql,
-  row: { id: string; name: string; price_list_id: string; currency: string },
+  row: {
+    id: string
+    name: string
+    price_list_id: string
+    currency: string
+    plan_id?: string | undefined
+  },
 ): Promise<TenantRow> =>
   tx.insertInto('tenants').values(row).returningAll().executeTakeFirstOrThrow()
 
@@ -101,6 +109,7 @@ export const updateTenant = (
     name?: string | undefined
     state?: 'active' | 'suspended' | undefined
     price_list_id?: string | undefined
+    plan_id?: string | null | undefined
   },
 ): Promise<TenantRow | undefined> =>
   tx.updateTable('tenants').set(change).where('id', '=', tenantId).returningAll().executeTakeFirst()
@@ -110,6 +119,12 @@ export const findPriceListCurrency = (
   priceListId: string,
 ): Promise<{ currency: string } | undefined> =>
   tx.selectFrom('price_lists').select('currency').where('id', '=', priceListId).executeTakeFirst()
+
+export const findPlanCurrency = (
+  tx: IdentitySql,
+  planId: string,
+): Promise<{ currency: string } | undefined> =>
+  tx.selectFrom('plans').select('currency').where('id', '=', planId).executeTakeFirst()
 
 export const insertProject = (
   tx: IdentitySql,
@@ -294,21 +309,18 @@ export const revokeAccessToken = (
     .returningAll()
     .executeTakeFirst()
 
-/** All secrets that may still authenticate, with what decides about them: the gateways' snapshot. */
-export const selectKeyRecords = (tx: IdentitySql) =>
-  tx
+/** Those of these ids, or a page in the order of ids. */
+export type RecordSelection = { readonly ids: readonly string[] } | PageRequest
+
+/** Secrets with what their keys decide about them: the gateways' snapshot. Ids are those of keys; pages are in the order of public ids. */
+export const selectKeyRecords = (tx: IdentitySql, selection: RecordSelection) => {
+  const secrets = tx
     .selectFrom('api_key_secrets as secret')
     .innerJoin('api_keys as key', (join) =>
       join
         .onRef('key.tenant_id', '=', 'secret.tenant_id')
         .onRef('key.id', '=', 'secret.api_key_id'),
     )
-    .innerJoin('projects as project', (join) =>
-      join
-        .onRef('project.tenant_id', '=', 'key.tenant_id')
-        .onRef('project.id', '=', 'key.project_id'),
-    )
-    .innerJoin('tenants as tenant', 'tenant.id', 'key.tenant_id')
     .select([
       'secret.public_id',
       'secret.digest',
@@ -317,16 +329,41 @@ export const selectKeyRecords = (tx: IdentitySql) =>
       'key.id as api_key_id',
       'key.tenant_id',
       'key.project_id',
-      'tenant.currency',
-      'tenant.price_list_id',
       'key.allowed_models',
       'key.allowed_ips',
       'key.expires_at',
       'key.revoked_at',
-      'tenant.state as tenant_state',
-      'project.state as project_state',
     ])
+  if ('ids' in selection) return secrets.where('key.id', '=', anyOf(selection.ids)).execute()
+  return secrets
+    .where('secret.public_id', '>', selection.after ?? '')
+    .orderBy('secret.public_id')
+    .limit(selection.limit)
     .execute()
+}
+
+export const selectTenantRecords = (tx: IdentitySql, selection: RecordSelection) => {
+  const tenants = tx.selectFrom('tenants').select(['id', 'currency', 'price_list_id', 'state'])
+  if ('ids' in selection) return tenants.where('id', '=', anyOf(selection.ids)).execute()
+  return tenants
+    .where('id', '>', selection.after ?? '')
+    .orderBy('id')
+    .limit(selection.limit)
+    .execute()
+}
+
+export const selectProjectRecords = (tx: IdentitySql, selection: RecordSelection) => {
+  const projects = tx.selectFrom('projects').select(['id', 'state'])
+  if ('ids' in selection) return projects.where('id', '=', anyOf(selection.ids)).execute()
+  return projects
+    .where('id', '>', selection.after ?? '')
+    .orderBy('id')
+    .limit(selection.limit)
+    .execute()
+}
+
+/** One parameter, however many ids. */
+const anyOf = (ids: readonly string[]) => sql<string>`ANY(${[...ids]}::text[])`
 
 /** All in one statement, sorted so that gateways that report the same keys do not wait for each other in a circle. Never moves back. */
 export const recordUses = (

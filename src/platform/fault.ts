@@ -1,6 +1,6 @@
 /**
  * A fault is a failure with two messages: one that the caller may read, one for the operator.
- * Its code is `<owner>.<reason>`, where the owner tells who must act: `client`, `auth`, `billing`, `capacity`, `upstream`,
+ * Its code is `<owner>.<reason>`, where the owner tells who must act: `client`, `auth`, `limits`, `billing`, `capacity`, `upstream`,
  * `platform`. Every code is described in docs/failure-modes.md, and a test compares the two.
  */
 export const faultCodes = {
@@ -29,6 +29,10 @@ export const faultCodes = {
   'capacity.overloaded': 503,
   'capacity.draining': 503,
   'capacity.engine_rate_limited': 429,
+  'limits.rate_exceeded': 429,
+  'limits.quota_exhausted': 429,
+  'limits.payment_required': 402,
+  'limits.unavailable': 503,
   'billing.journal_full': 503,
   'billing.journal_failed': 503,
   'upstream.unreachable': 502,
@@ -56,6 +60,8 @@ export interface FaultInit {
   readonly cause?: unknown
   /** Milliseconds after which the same call may work; `undefined` when waiting does not help. */
   readonly retryAfterMs?: number | undefined
+  /** Facts for the caller's program, as they stand in the answer's JSON beside the message. */
+  readonly details?: Readonly<Record<string, string | number | null>> | undefined
 }
 
 export class Fault extends Error {
@@ -65,6 +71,7 @@ export class Fault extends Error {
   readonly internal: string | undefined
   readonly param: string | undefined
   readonly retryAfterMs: number | undefined
+  readonly details: Readonly<Record<string, string | number | null>> | undefined
 
   constructor(init: FaultInit) {
     super(
@@ -76,6 +83,7 @@ export class Fault extends Error {
     this.internal = init.internal
     this.param = init.param
     this.retryAfterMs = init.retryAfterMs
+    this.details = init.details
   }
 
   get status(): number {

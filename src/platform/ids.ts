@@ -29,7 +29,19 @@ export function randomBase62(length: number): string {
 }
 
 /** Prefixes tell a reader, and a log search, what an id names. */
-export type IdPrefix = 'ten' | 'prj' | 'key' | 'tok' | 'req' | 'gw' | 'rep' | 'node' | 'chatcmpl'
+export type IdPrefix =
+  | 'lif'
+  | 'lim'
+  | 'crd'
+  | 'ten'
+  | 'prj'
+  | 'key'
+  | 'tok'
+  | 'req'
+  | 'gw'
+  | 'rep'
+  | 'node'
+  | 'chatcmpl'
 
 /** Returns a new id such as `ten_5hTzQ0k2LmV8aPx1` (95 random bits). */
 export function newId(prefix: IdPrefix): string {

@@ -1,52 +1,63 @@
 /**
- * The few calls that the journal makes to the disk, so that tests can let them fail. Segments are open with O_DSYNC: a write returns when
- * its bytes are on stable storage, as a write and an fdatasync would, with one trip to the kernel instead of two.
+ * Every call that the journal makes to the disk, so that tests can let them fail, and a simulator can take the power away. Segments are
+ * open with O_DSYNC: a write returns when its bytes are on stable storage, as a write and an fdatasync would, with one trip to the kernel
+ * instead of two.
  */
 import fs from 'node:fs'
-import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 
 export interface JournalFiles {
-  /** Resolves once all bytes, at the position, are on stable storage. */
-  write(fd: number, bytes: Buffer, position: number): Promise<void>
-  /** Makes a file of that many real zero bytes, durable with its name, and opens it as `open` does. */
-  create(path: string, bytes: number): Promise<number>
-  /** Opens a file for reading, and for writes that are durable when they return. */
+  /** Makes the folder and those above it; nothing when it exists. */
+  makeDirectory(path: string): void
+  /** The names in a folder, in any order. */
+  list(directory: string): readonly string[]
+  /** Makes an empty file, or empties one. */
+  create(path: string): number
+  /** Makes a new file so many real zero bytes long; they are durable once synced. */
+  fill(fd: number, bytes: number): Promise<void>
+  /** Opens a file for reading, and for writes that are durable when they resolve. */
   open(path: string): number
+  readWhole(path: string): Buffer
+  /** Fills the bytes from `start` on with what stands at the position. Resolves with how many there were: 0 at the end of the file. */
+  read(fd: number, bytes: Buffer, start: number, position: number): Promise<number>
+  /** Resolves once all bytes are on stable storage. */
+  write(fd: number, bytes: Buffer, position: number): Promise<void>
+  sync(fd: number): Promise<void>
+  close(fd: number): void
+  rename(from: string, to: string): void
+  remove(path: string): void
+  /** Makes the names in a folder durable: a file's bytes outlive a power cut only together with its name. */
+  syncDirectory(path: string): void
 }
 
 const fdatasync = promisify(fs.fdatasync)
 const zeros = Buffer.alloc(1024 * 1024)
-export const partialSuffix = '.partial'
 
 export const systemFiles: JournalFiles = {
-  write: writeAll,
-  open: openDurably,
-  async create(path, bytes) {
-    const partial = path + partialSuffix
-    const fd = fs.openSync(partial, 'w', 0o600)
-    try {
-      for (let position = 0; position < bytes; position += zeros.length) {
-        await writeAll(fd, zeros.subarray(0, Math.min(zeros.length, bytes - position)), position)
-      }
-      await fdatasync(fd)
-      fs.renameSync(partial, path)
-      syncDirectory(dirname(path))
-      return openDurably(path)
-    } catch (error) {
-      fs.rmSync(partial, { force: true })
-      throw error
-    } finally {
-      fs.closeSync(fd)
+  makeDirectory: (path) => void fs.mkdirSync(path, { recursive: true, mode: 0o700 }),
+  list: (directory) => fs.readdirSync(directory),
+  create: (path) => fs.openSync(path, 'w', 0o600),
+  async fill(fd, bytes) {
+    for (let position = 0; position < bytes; position += zeros.length) {
+      await writeAll(fd, zeros.subarray(0, Math.min(zeros.length, bytes - position)), position)
     }
   },
+  open: (path) => fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_DSYNC),
+  readWhole: (path) => fs.readFileSync(path),
+  read: (fd, bytes, start, position) =>
+    new Promise((resolve, reject) => {
+      fs.read(fd, bytes, start, bytes.length - start, position, (error, count) =>
+        error ? reject(error) : resolve(count),
+      )
+    }),
+  write: writeAll,
+  sync: (fd) => fdatasync(fd),
+  close: (fd) => fs.closeSync(fd),
+  rename: (from, to) => fs.renameSync(from, to),
+  remove: (path) => fs.rmSync(path, { force: true }),
+  syncDirectory,
 }
 
-function openDurably(path: string): number {
-  return fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_DSYNC)
-}
-
-/** Makes the names in a folder durable: a file's bytes outlive a power cut only together with its name. */
 export function syncDirectory(path: string): void {
   const fd = fs.openSync(path, 'r')
   try {

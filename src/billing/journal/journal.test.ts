@@ -335,8 +335,10 @@ test('a full disk refuses reservations and not what was reserved; freed, it goes
   let isDiskFull = false
   const { journal, fatal } = await open({
     files: {
-      create: (...file) =>
-        isDiskFull ? Promise.reject(diskError('ENOSPC')) : systemFiles.create(...file),
+      create(path) {
+        if (isDiskFull) throw diskError('ENOSPC')
+        return systemFiles.create(path)
+      },
     },
   })
   isDiskFull = true

@@ -3,7 +3,6 @@
  * on its way, the next one gathers. Segments are files of real zero bytes made ahead of need, so a write inside them cannot meet a
  * full disk; who is admitted reserves the bytes of its settlement.
  */
-import fs from 'node:fs'
 import { assert } from '../../platform/assert.ts'
 import type { Clock } from '../../platform/clock.ts'
 import { Fault } from '../../platform/fault.ts'
@@ -11,6 +10,7 @@ import { systemFiles, type JournalFiles } from './files.ts'
 import { decodeFrame, encodeFrame, frameBytesMax, headerBytes } from './frame.ts'
 import {
   damaged,
+  makeSegment,
   readSegment,
   recoverSegments,
   removeSegment,
@@ -80,9 +80,9 @@ export async function openJournal(
   const { directory, segmentBytes, bytesMax, clock, onFatal } = options
   const files = options.files ?? systemFiles
   const batchBytesMax = Math.min(frameBytesMax, Math.floor(segmentBytes / 4))
-  fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
+  files.makeDirectory(directory)
 
-  const found = recoverSegments(directory, files, onLine)
+  const found = await recoverSegments(directory, files, onLine)
   const { segments, spares } = found
   let previousHash = found.lastHash
   let nextSequence = found.nextSequence
@@ -123,18 +123,10 @@ export async function openJournal(
     if (allocating || allBytes() + segmentBytes > bytesMax) return
     const path = segmentPath(directory, nextNumber)
     nextNumber += 1
-    allocating = files
-      .create(path, segmentBytes)
-      .then((fd) => {
+    allocating = makeSegment(path, segmentBytes, files)
+      .then((spare) => {
         allocationError = undefined
-        spares.push({
-          path,
-          fd,
-          bytes: segmentBytes,
-          end: 0,
-          firstSequence: undefined,
-          lastSequence: 0n,
-        })
+        spares.push(spare)
       })
       // A full disk, mostly: the next reservation tries again, and is refused until it works.
       .catch((error: unknown) => {
@@ -223,7 +215,7 @@ export async function openJournal(
     let through = after
     let offset = cursor.segment === segment ? cursor.offset : 0
     while (offset < segment.end && lines.length < max) {
-      const bytes = await readSegment(segment, offset, readBytesMax)
+      const bytes = await readSegment(segment, { offset, bytesMax: readBytesMax }, files)
       const before = offset
       for (let start = 0; start < bytes.length && lines.length < max;) {
         const frame = decodeFrame(bytes, start)
@@ -318,7 +310,7 @@ export async function openJournal(
         const [oldest, next] = segments
         if (!oldest || !next || oldest.lastSequence > through) return
         segments.shift()
-        removeSegment(oldest)
+        removeSegment(oldest, files)
       }
     },
     async close() {
@@ -326,7 +318,7 @@ export async function openJournal(
       await allocating
       // The numbers of closed files are given to others: nothing may be written to them any more.
       failure ??= closed()
-      for (const segment of [...segments, ...spares]) fs.closeSync(segment.fd)
+      for (const segment of [...segments, ...spares]) files.close(segment.fd)
     },
   }
 }

@@ -1,8 +1,7 @@
-/** A file of the journal, and how the files of a folder are found again after a restart. */
-import fs from 'node:fs'
-import { join } from 'node:path'
+/** A file of the journal: how it is made, and how the files of a folder are found again after a restart. */
+import { dirname, join } from 'node:path'
 import { Fault } from '../../platform/fault.ts'
-import { partialSuffix, syncDirectory, type JournalFiles } from './files.ts'
+import type { JournalFiles } from './files.ts'
 import { genesisHash, scanSegment } from './frame.ts'
 
 export interface Segment {
@@ -18,9 +17,39 @@ export interface Segment {
 }
 
 const namePattern = /^(\d{10})\.journal$/
+const partialSuffix = '.partial'
 
 export function segmentPath(directory: string, number: number): string {
   return join(directory, `${String(number).padStart(10, '0')}.journal`)
+}
+
+/** Makes a file of that many real zero bytes, durable with its name, and opens it. A name appears only over a whole file. */
+export async function makeSegment(
+  path: string,
+  bytes: number,
+  files: JournalFiles,
+): Promise<Segment> {
+  const partial = path + partialSuffix
+  const fd = files.create(partial)
+  try {
+    await files.fill(fd, bytes)
+    await files.sync(fd)
+    files.rename(partial, path)
+    files.syncDirectory(dirname(path))
+  } catch (error) {
+    files.remove(partial)
+    throw error
+  } finally {
+    files.close(fd)
+  }
+  return {
+    path,
+    fd: files.open(path),
+    bytes,
+    end: 0,
+    firstSequence: undefined,
+    lastSequence: 0n,
+  }
 }
 
 export interface Recovered {
@@ -36,14 +65,14 @@ export interface Recovered {
  * Reads all segments in order, hands every line to `onLine`, and drops a torn end. Throws `billing.journal_failed`, and changes nothing, for
  * damage to anything that was promised: such a journal needs a person.
  */
-export function recoverSegments(
+export async function recoverSegments(
   directory: string,
   files: JournalFiles,
   onLine: (line: string) => void,
-): Recovered {
-  removePartials(directory)
-  const names = fs
-    .readdirSync(directory)
+): Promise<Recovered> {
+  removePartials(directory, files)
+  const names = files
+    .list(directory)
     .filter((name) => namePattern.test(name))
     .toSorted()
   const segments: Segment[] = []
@@ -53,7 +82,7 @@ export function recoverSegments(
   let tornPath: string | undefined
   for (const name of names) {
     const path = join(directory, name)
-    const bytes = fs.readFileSync(path)
+    const bytes = files.readWhole(path)
     const scan = scanSegment(bytes, lastHash)
     const first = scan.frames[0]
     const isGap = first !== undefined && segments.length > 0 && first.firstSequence !== nextSequence
@@ -69,7 +98,7 @@ export function recoverSegments(
     const fd = files.open(path)
     if (scan.state === 'torn') {
       tornPath = path
-      fs.writeSync(fd, Buffer.alloc(bytes.length - scan.end), 0, undefined, scan.end)
+      await files.write(fd, Buffer.alloc(bytes.length - scan.end), scan.end)
     }
     const segment = {
       path,
@@ -93,21 +122,21 @@ export function recoverSegments(
 }
 
 /** Deletes a segment whose events the ledger has. */
-export function removeSegment(segment: Segment): void {
-  fs.closeSync(segment.fd)
-  fs.rmSync(segment.path)
+export function removeSegment(segment: Segment, files: JournalFiles): void {
+  files.close(segment.fd)
+  files.remove(segment.path)
 }
 
 /** Reads from an offset up to the last durable frame: what is under way lies beyond `end`. */
 export async function readSegment(
   segment: Segment,
-  offset: number,
-  bytesMax: number,
+  range: { readonly offset: number; readonly bytesMax: number },
+  files: JournalFiles,
 ): Promise<Buffer> {
-  const bytes = Buffer.alloc(Math.min(segment.end - offset, bytesMax))
+  const bytes = Buffer.alloc(Math.min(segment.end - range.offset, range.bytesMax))
   let done = 0
   while (done < bytes.length) {
-    const count = await readOnce(segment.fd, bytes, done, offset + done)
+    const count = await files.read(segment.fd, bytes, done, range.offset + done)
     // Shorter than what was written: the rest stays zero, and is found to be damage.
     if (count === 0) break
     done += count
@@ -115,19 +144,11 @@ export async function readSegment(
   return bytes
 }
 
-function readOnce(fd: number, bytes: Buffer, start: number, position: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    fs.read(fd, bytes, start, bytes.length - start, position, (error, count) =>
-      error ? reject(error) : resolve(count),
-    )
-  })
-}
-
 /** A crash while a segment was being made leaves one of these; nothing was ever written to it. */
-function removePartials(directory: string): void {
-  const partials = fs.readdirSync(directory).filter((name) => name.endsWith(partialSuffix))
-  for (const name of partials) fs.rmSync(join(directory, name), { force: true })
-  if (partials.length > 0) syncDirectory(directory)
+function removePartials(directory: string, files: JournalFiles): void {
+  const partials = files.list(directory).filter((name) => name.endsWith(partialSuffix))
+  for (const name of partials) files.remove(join(directory, name))
+  if (partials.length > 0) files.syncDirectory(directory)
 }
 
 export function damaged(path: string, offset: number): Fault {

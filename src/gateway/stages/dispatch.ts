@@ -9,7 +9,7 @@ import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
 import type { EngineAnswer, Replica } from '../replicas.ts'
 import type { Work } from '../work.ts'
-import type { Admission } from './admit.ts'
+import type { Admission } from '../admission.ts'
 import type { OfferedModel } from './resolve-model.ts'
 
 const attemptsMax = 2

@@ -26,22 +26,29 @@ export async function streamAnswer(options: {
   readonly keepAlive: string
   readonly clock: Clock
 }): Promise<void> {
-  const { exchange, encode } = options
+  const { exchange, encode, clock } = options
   const start = (): void => {
     if (exchange.streamStarted) return
-    const processingMs = Math.round(options.clock.monotonicMs() - exchange.startedMs)
+    const processingMs = Math.round(clock.monotonicMs() - exchange.startedMs)
     exchange.startStream({ ...streamHeaders, 'openai-processing-ms': String(processingMs) })
   }
-  const timer = setInterval(() => {
-    start()
-    void exchange.write(options.keepAlive)
-  }, keepAliveMs)
+  let lastWriteMs = clock.monotonicMs()
+  const keepAlive = (): void => {
+    const silentMs = clock.monotonicMs() - lastWriteMs
+    if (silentMs >= keepAliveMs) {
+      start()
+      void exchange.write(options.keepAlive)
+      lastWriteMs += silentMs
+    }
+    cancel = clock.after(lastWriteMs + keepAliveMs - clock.monotonicMs(), keepAlive)
+  }
+  let cancel = clock.after(keepAliveMs, keepAlive)
   try {
     for await (const part of options.parts) {
       const text = encode(part)
       if (text === '') continue
       start()
-      timer.refresh()
+      lastWriteMs = clock.monotonicMs()
       const room = exchange.write(text)
       if (room) await room
       if (exchange.signal.aborted) throw gone()
@@ -53,7 +60,7 @@ export async function streamAnswer(options: {
     exchange.endStream()
     throw error
   } finally {
-    clearInterval(timer)
+    cancel()
   }
 }
 

@@ -11,7 +11,8 @@ export interface Listener {
 export function listen(options: {
   readonly url: string
   readonly channel: string
-  readonly onNotice: () => void
+  /** The notification's payload; `undefined` after a connection, when any number may have been missed. */
+  readonly onNotice: (payload?: string) => void
   readonly onError: (error: Error) => void
 }): Listener {
   let closed = false
@@ -33,13 +34,13 @@ export function listen(options: {
       connectionTimeoutMillis: 2_000,
     })
     client = connection
-    connection.on('notification', options.onNotice)
+    connection.on('notification', (notice) => options.onNotice(notice.payload))
     connection.on('error', options.onError)
     connection.on('end', retry)
     connection
       .connect()
       .then(() => connection.query(`LISTEN ${pg.escapeIdentifier(options.channel)}`))
-      .then(options.onNotice)
+      .then(() => options.onNotice())
       .catch((error: unknown) => {
         if (!closed && error instanceof Error) options.onError(error)
         connection.end().catch(() => {

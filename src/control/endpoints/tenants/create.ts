@@ -6,6 +6,7 @@ import { defineOperation } from '../../operation.ts'
 const body = z.strictObject({
   name: z.string().trim().min(1).max(200),
   priceListId: z.string().max(63).default('standard'),
+  planId: z.string().max(63).optional().describe('Without a plan, a tenant has no limits yet.'),
 })
 
 export const createTenantOperation = defineOperation<

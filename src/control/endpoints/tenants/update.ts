@@ -8,6 +8,7 @@ const body = z
   .strictObject({
     name: z.string().trim().min(1).max(200),
     priceListId: z.string().max(63),
+    planId: z.string().max(63).nullable().describe('null takes the tenant off its plan.'),
     state: z.enum(['active', 'suspended']),
   })
   .partial()
@@ -24,7 +25,7 @@ export const updateTenantOperation = defineOperation<
   method: 'PATCH',
   path: '/tenants/:tenantId',
   permission: 'tenants:write',
-  summary: 'Change a tenant: name, price list, or suspend it',
+  summary: 'Change a tenant: name, price list, plan, or suspend it',
   audit: (input) => ({ resource: input.params.tenantId, details: { ...input.body } }),
   params,
   body,

@@ -33,6 +33,16 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
     return event(choice, '"role":"assistant","content":"","refusal":null')
   }
 
+  /** An answer that a limit ended says so beside its choices, where clients that do not care look past it. */
+  const finish = ({
+    choice,
+    reason,
+    cause,
+  }: Extract<StreamPart, { type: 'choice-finish' }>): string => {
+    const text = event(choice, '', `"${reason}"`)
+    return cause ? text.replace(/\}\n\n$/, `,"limit":${JSON.stringify(cause)}}\n\n`) : text
+  }
+
   return (part) => {
     switch (part.type) {
       case 'text-delta': {
@@ -63,7 +73,7 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
         return event(part.choice, `"tool_calls":[${call}]`)
       }
       case 'choice-finish':
-        return introduce(part.choice) + event(part.choice, '', `"${part.reason}"`)
+        return introduce(part.choice) + finish(part)
       case 'usage': {
         if (!options.includeUsage) return ''
         return `${head}"choices":[],"usage":${JSON.stringify(toWireUsage(part.usage))}}\n\n`

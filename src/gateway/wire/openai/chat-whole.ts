@@ -1,5 +1,10 @@
 /** Gathers typed parts into one `chat.completion` object, for clients that do not stream. */
-import type { FinishReason, StreamPart, TokenLogprob } from '../../../engines/engine.ts'
+import type {
+  FinishCause,
+  FinishReason,
+  StreamPart,
+  TokenLogprob,
+} from '../../../engines/engine.ts'
 import { Fault } from '../../../platform/fault.ts'
 import { toWireUsage, type ChatStreamOptions } from './chat-stream.ts'
 
@@ -21,6 +26,7 @@ export async function gatherChat(
 ): Promise<string> {
   const choices: Choice[] = []
   let usage: Record<string, unknown> | undefined
+  let limit: FinishCause | undefined
   let characters = 0
   const grow = (text: string): string => {
     characters += text.length
@@ -43,8 +49,10 @@ export async function gatherChat(
     } else if (part.type === 'reasoning-delta') choice.reasoning += grow(part.text)
     else if (part.type === 'refusal-delta')
       choice.refusal = (choice.refusal ?? '') + grow(part.text)
-    else if (part.type === 'choice-finish') choice.finishReason = part.reason
-    else if (part.type === 'tool-call-start') {
+    else if (part.type === 'choice-finish') {
+      choice.finishReason = part.reason
+      limit ??= part.cause
+    } else if (part.type === 'tool-call-start') {
       choice.toolCalls[part.toolCall] = { id: part.id, name: part.name, arguments: '' }
     } else {
       const call = choice.toolCalls[part.toolCall]
@@ -60,6 +68,8 @@ export async function gatherChat(
     usage,
     service_tier: 'default',
     system_fingerprint: options.systemFingerprint,
+    // Left out unless a limit ended the answer.
+    limit,
   })
 }
 

@@ -7,6 +7,8 @@ export interface WireError {
     readonly type: string
     readonly param: string | null
     readonly code: string | null
+    /** The limit that refused, where one did. */
+    readonly limit?: Fault['details']
   }
 }
 
@@ -38,6 +40,10 @@ const kinds: Readonly<Record<FaultCode, ErrorKind>> = {
   'capacity.overloaded': ['api_error', 'overloaded'],
   'capacity.draining': ['api_error', 'draining'],
   'capacity.engine_rate_limited': ['rate_limit_error', 'rate_limit_exceeded'],
+  'limits.rate_exceeded': ['rate_limit_error', 'rate_limit_exceeded'],
+  'limits.quota_exhausted': ['insufficient_quota', 'insufficient_quota'],
+  'limits.payment_required': ['insufficient_quota', 'insufficient_quota'],
+  'limits.unavailable': ['api_error', 'limits_unavailable'],
   'billing.journal_full': ['api_error', 'journal_full'],
   'billing.journal_failed': ['api_error', 'journal_failed'],
   'upstream.unreachable': ['api_error', 'engine_unreachable'],
@@ -54,7 +60,8 @@ const kinds: Readonly<Record<FaultCode, ErrorKind>> = {
 
 export function toWireError(fault: Fault): WireError {
   const [type, code] = kinds[fault.code]
-  return { error: { message: fault.public, type, param: fault.param ?? null, code } }
+  const error = { message: fault.public, type, param: fault.param ?? null, code }
+  return { error: fault.details ? { ...error, limit: fault.details } : error }
 }
 
 export function errorHeaders(fault: Fault): Record<string, string> {
@@ -63,6 +70,9 @@ export function errorHeaders(fault: Fault): Record<string, string> {
   if (fault.retryAfterMs !== undefined) {
     headers['retry-after'] = String(Math.max(1, Math.ceil(fault.retryAfterMs / 1_000)))
     headers['retry-after-ms'] = String(Math.ceil(fault.retryAfterMs))
+  } else if (fault.status === 429 || fault.status === 402) {
+    // SDKs repeat every 429 by themselves; this one stays.
+    headers['x-should-retry'] = 'false'
   }
   return headers
 }

@@ -1,0 +1,178 @@
+-- The authority over limits (docs/decisions/0004): leases are set here, under a lock on their counter, and nowhere else.
+
+-- The limit of a rule as it stands now; NULL when the rule is gone.
+CREATE FUNCTION limit_of(rule text, tenant text) RETURNS bigint LANGUAGE sql STABLE AS $$
+  SELECT CASE
+    WHEN rule = 'credit' THEN (SELECT coalesce(sum(amount_nanos), 0)::bigint FROM credit_grants WHERE tenant_id = tenant)
+    ELSE (SELECT limit_value FROM limit_rules WHERE id = rule)
+  END
+$$;
+
+-- Tells all gateways what happened to a counter: 'recall' asks its holders to return what they do not use, 'returned' wakes those who wait for it.
+CREATE FUNCTION notify_limit(what text, rule text, who text, starts timestamptz, life text, number bigint) RETURNS void LANGUAGE sql AS $$
+  SELECT pg_notify('limits', json_build_array(what, rule, who, (extract(epoch FROM starts) * 1000)::bigint, life, number)::text)
+$$;
+
+-- Sets the leases of one life of a gateway. Each wish names a counter, what the life has used of it, the least that would help it (`need`) and
+-- what it would like (`wish`), all cumulative, so a repeated call changes nothing. A lease never falls below `keep`, which
+-- the holder goes on spending meanwhile. Room that suffices is
+-- granted up to half of an even share of what is left, and in a shortage exactly as needed. Room that does not suffice starts a recall: the
+-- reply counts the living holders that have not answered it. Locks counters in the order of their keys.
+CREATE FUNCTION lease_limits(life text, gateway text, wishes jsonb)
+RETURNS TABLE ("position" bigint, granted bigint, limit_value bigint, left_over bigint, unused_elsewhere bigint, held_elsewhere bigint, tight boolean, recall bigint, unanswered bigint)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  this record;
+  counter limit_counters%ROWTYPE;
+  own limit_leases%ROWTYPE;
+  lives text[];
+  lost text[];
+  top bigint;
+  room bigint;
+  is_short boolean;
+  is_tight boolean;
+  has_answered boolean;
+  now_granted bigint;
+  asked bigint;
+  answered_now bigint;
+  open_answers bigint;
+  unused bigint;
+  held_there bigint;
+BEGIN
+  INSERT INTO gateway_lives (id, gateway_id) VALUES (life, gateway)
+  ON CONFLICT (id) DO UPDATE SET seen_at = now() WHERE gateway_lives.seen_at < now() - interval '1 second';
+  IF EXISTS (SELECT 1 FROM gateway_lives WHERE id = life AND ended_at IS NOT NULL) THEN
+    RAISE EXCEPTION 'life % of gateway % has ended', life, gateway USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  lives := ARRAY(SELECT id FROM gateway_lives WHERE ended_at IS NULL AND seen_at > now() - interval '10 seconds');
+  -- Perhaps only starting again: what they hold comes back with their journal.
+  lost := ARRAY(SELECT id FROM gateway_lives WHERE seen_at BETWEEN now() - interval '60 seconds' AND now() AND NOT id = ANY (lives));
+
+  FOR this IN
+    SELECT * FROM ROWS FROM (jsonb_to_recordset(wishes) AS (
+      rule_id text, subject text, tenant_id text, window_start timestamptz, window_end timestamptz, used bigint, keep bigint, held bigint, need bigint, wish bigint, answers bigint, recall bigint
+    )) WITH ORDINALITY ORDER BY rule_id, subject, window_start
+  LOOP
+    top := limit_of(this.rule_id, this.tenant_id);
+    CONTINUE WHEN top IS NULL;
+    INSERT INTO limit_counters (rule_id, subject, window_start, tenant_id, window_end)
+    VALUES (this.rule_id, this.subject, this.window_start, this.tenant_id, this.window_end) ON CONFLICT DO NOTHING;
+    SELECT * INTO counter FROM limit_counters c
+    WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start FOR UPDATE;
+    SELECT * INTO own FROM limit_leases l
+    WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = life;
+    own.granted := coalesce(own.granted, 0);
+    -- The most that this life may have.
+    room := top - (counter.granted - own.granted);
+    is_short := this.need > this.used AND this.need > room;
+    asked := counter.recall;
+    IF is_short THEN
+      counter.tight_until := clock_timestamp() + interval '5 seconds';
+      IF this.recall IS NULL THEN
+        counter.recall := counter.recall + 1;
+        asked := counter.recall;
+        PERFORM notify_limit('recall', this.rule_id, this.subject, this.window_start, life, asked);
+      ELSE
+        asked := this.recall;
+      END IF;
+    END IF;
+    is_tight := coalesce(counter.tight_until > clock_timestamp(), false);
+
+    now_granted := CASE
+      -- None of those who wait here fits: what is not used may help elsewhere.
+      WHEN this.wish <= this.used OR is_short THEN this.used
+      -- A holder that has not heard of the recall asks for more than it would if it had.
+      WHEN is_tight AND this.answers < counter.recall THEN least(this.need, room)
+      WHEN is_tight THEN least(this.wish, room)
+      ELSE greatest(this.need, least(this.wish, this.used + (room - this.used) / (2 * greatest(cardinality(lives), 1))))
+    END;
+    now_granted := greatest(now_granted, this.keep);
+
+    SELECT
+      coalesce(sum(CASE WHEN l.life_id = ANY (lives) THEN greatest(l.granted - greatest(l.used, l.spent), 0) WHEN l.life_id = ANY (lost) THEN greatest(l.granted - l.spent, 0) END), 0),
+      coalesce(sum(l.held) FILTER (WHERE l.life_id = ANY (lives)), 0),
+      count(*) FILTER (WHERE l.life_id = ANY (lives) AND l.answered < asked)
+    INTO unused, held_there, open_answers
+    FROM limit_leases l
+    WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id <> life;
+
+    -- A holder that keeps what it does not use has not heard of the recall yet.
+    has_answered := is_tight AND this.keep <= this.used;
+    -- What is granted in a shortage has its taker waiting.
+    IF has_answered THEN
+      this.held := this.held + (now_granted - this.used);
+      this.used := now_granted;
+    END IF;
+    -- Those who wait learn that something came back, or will not.
+    answered_now := CASE WHEN has_answered THEN counter.recall ELSE greatest(this.answers, coalesce(own.answered, 0)) END;
+    IF is_tight AND (now_granted < own.granted OR answered_now > coalesce(own.answered, 0) OR this.held < coalesce(own.held, 0)) THEN
+      PERFORM notify_limit('returned', this.rule_id, this.subject, this.window_start, life, answered_now);
+    END IF;
+    INSERT INTO limit_leases (rule_id, subject, window_start, life_id, granted, used, held, answered)
+    VALUES (this.rule_id, this.subject, this.window_start, life, now_granted, this.used, this.held, answered_now)
+    ON CONFLICT (rule_id, subject, window_start, life_id) DO UPDATE
+    SET granted = excluded.granted, used = excluded.used, held = excluded.held, answered = excluded.answered;
+    UPDATE limit_counters c SET granted = counter.granted - own.granted + now_granted, recall = counter.recall, tight_until = counter.tight_until
+    WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start;
+
+    "position" := this.ordinality;
+    granted := now_granted;
+    limit_value := top;
+    left_over := top - (counter.granted - own.granted + now_granted);
+    unused_elsewhere := unused;
+    held_elsewhere := held_there;
+    tight := is_tight;
+    recall := asked;
+    unanswered := CASE WHEN is_short THEN open_answers ELSE 0 END;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+
+-- Lets the leases of ended lives fall to what was spent. Their journals must be settled and in the ledger. `but_not` is the life that goes on, '' for none.
+CREATE FUNCTION reclaim_leases(gateway text, but_not text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  this record;
+  freed bigint;
+BEGIN
+  UPDATE gateway_lives SET ended_at = now() WHERE gateway_id = gateway AND id <> but_not AND ended_at IS NULL;
+  FOR this IN
+    SELECT l.rule_id, l.subject, l.window_start, l.life_id FROM limit_leases l JOIN gateway_lives g ON g.id = l.life_id
+    WHERE g.gateway_id = gateway AND g.id <> but_not AND l.granted <> l.spent
+    ORDER BY l.rule_id, l.subject, l.window_start
+  LOOP
+    PERFORM 1 FROM limit_counters c
+    WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start FOR UPDATE;
+    WITH before AS (
+      SELECT l.granted - l.spent AS unspent FROM limit_leases l
+      WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = this.life_id
+    ), fallen AS (
+      UPDATE limit_leases l SET granted = spent, used = spent, held = 0
+      WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = this.life_id
+    )
+    SELECT unspent INTO freed FROM before;
+    UPDATE limit_counters c SET granted = c.granted - freed
+    WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start;
+    PERFORM notify_limit('returned', this.rule_id, this.subject, this.window_start, this.life_id, 0);
+  END LOOP;
+END $$;
+
+-- Forgets windows that ended two days ago: late enough for a clock that jumps, early enough to stay small. Returns how many.
+CREATE FUNCTION purge_limits() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  gone bigint;
+BEGIN
+  WITH old AS (
+    DELETE FROM limit_counters WHERE (rule_id, subject, window_start) IN (
+      SELECT rule_id, subject, window_start FROM limit_counters WHERE window_end < now() - interval '2 days' LIMIT 5000 FOR UPDATE SKIP LOCKED
+    ) RETURNING rule_id, subject, window_start
+  ), leases AS (
+    DELETE FROM limit_leases USING old
+    WHERE limit_leases.rule_id = old.rule_id AND limit_leases.subject = old.subject AND limit_leases.window_start = old.window_start
+  )
+  SELECT count(*) INTO gone FROM old;
+  RETURN gone;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION lease_limits(text, text, jsonb), reclaim_leases(text, text), purge_limits() FROM public;
+GRANT EXECUTE ON FUNCTION lease_limits(text, text, jsonb), reclaim_leases(text, text), purge_limits() TO colonnade_platform;

@@ -1,0 +1,327 @@
+/**
+ * One admitted request: meters what it costs, and settles on every way out. The settlement is durable before the client hears of the end, and
+ * what limits had reserved beyond it is free only then.
+ */
+import type { Hold } from '../billing/billing.ts'
+import { rate } from '../billing/rating.ts'
+import { decideUsage, type Metered } from '../billing/settlement.ts'
+import { spentOf } from '../billing/spend.ts'
+import type { Outcome } from '../billing/usage.ts'
+import type { FinishCause, FinishReason, StreamPart, TokenUsage } from '../engines/engine.ts'
+import type { Principal } from '../identity/principal.ts'
+import type { Amounts, Extension, Grip } from '../limits/limits.ts'
+import { assert } from '../platform/assert.ts'
+import { toFault, type Fault } from '../platform/fault.ts'
+import type { GatewayDeps } from './deps.ts'
+import type { Exchange } from './exchange.ts'
+import { wholeAnswerTokens, type Bounds, type Forecast } from './forecast.ts'
+import { toFinishCause } from './limit-fault.ts'
+import type { EngineAnswer } from './replicas.ts'
+import type { OfferedModel } from './stages/resolve-model.ts'
+import type { Work } from './work.ts'
+
+/** Tokens longer than this are rare in any vocabulary. */
+const deltaCharactersMax = 32
+/** Learned ratios are kept as whole hundredths. */
+export const ratioScale = 100
+/** A stream takes more of its limits in steps of this. */
+const stepTokens = 64
+/** It takes the next step this far ahead, so that it seldom waits. */
+const aheadTokens = 32
+
+export interface AdmissionJob {
+  readonly caller: Principal
+  readonly model: OfferedModel
+  readonly work: Work
+  readonly exchange: Exchange
+}
+
+/** One admitted request. Leaving its scope settles it, if the end of the stream has not. */
+export class Admission implements AsyncDisposable {
+  readonly #hold: Hold
+  readonly #grip: Grip
+  readonly #bounds: Bounds
+  readonly #forecast: Forecast
+  readonly #job: AdmissionJob
+  readonly #deps: Pick<GatewayDeps, 'clock' | 'metrics' | 'outputs' | 'inputs'>
+  readonly #startedMs: number
+  /** A delta is at least one token. */
+  #deltas = 0
+  #reasoningDeltas = 0
+  /** The same, with long deltas counted by their text: better for bills, too unsure to cut by. */
+  #estimatedTokens = 0
+  #claimed: TokenUsage | undefined
+  #claimDecreased = false
+  #firstDeltaMs: number | undefined
+  #replicaId: string | undefined
+  #failure: Fault | undefined
+  #settled = false
+  /** Output tokens that its limits have reserved so far: none is passed on beyond them. */
+  #reservedTokens: number
+  /** Where a limit ended the answer: what came beyond was not passed on, and is not billed. */
+  #cutAtTokens = Infinity
+
+  constructor(
+    admitted: {
+      readonly hold: Hold
+      readonly grip: Grip
+      readonly bounds: Bounds
+      readonly forecast: Forecast
+    },
+    job: AdmissionJob,
+    deps: Pick<GatewayDeps, 'clock' | 'metrics' | 'outputs' | 'inputs'>,
+  ) {
+    this.#hold = admitted.hold
+    this.#grip = admitted.grip
+    this.#bounds = admitted.bounds
+    this.#forecast = admitted.forecast
+    this.#job = job
+    this.#deps = deps
+    this.#startedMs = job.exchange.startedMs
+    this.#reservedTokens = this.#countReserved(admitted.forecast.outputTokens)
+  }
+
+  /**
+   * Whether the engine shall stream, even if the client does not: only a stream tells what a cut answer cost. An answer that
+   * fits into one progress window may come whole, which is cheaper, and loses no more than a crash may.
+   */
+  get streamsFromEngine(): boolean {
+    return this.#job.work.streamed || this.#bounds.outputTokensMax > wholeAnswerTokens
+  }
+
+  /** Counts the parts as they pass. Finishes are held back until the settlement is durable; then they, the usage and the end go on. */
+  async *meter(answer: EngineAnswer): AsyncGenerator<StreamPart> {
+    this.#replicaId = answer.replicaId
+    const finishes: StreamPart[] = []
+    try {
+      for await (const part of answer.parts) {
+        if (part.type === 'usage') this.#claim(part.usage)
+        else if (part.type === 'choice-finish') finishes.push(part)
+        else if (part.type === 'end') {
+          if (this.#claimed) this.#hold.noteEngine(this.#claimed)
+          break
+        } else {
+          this.#count(part)
+          const cause = this.#isCovered() ? undefined : await this.#takeMore()
+          if (cause) {
+            this.#cutAtTokens = this.#reservedTokens
+            finishes.push(...this.#cut(finishes, cause))
+            break
+          }
+          yield part
+          if (this.#deltas > this.#bounds.outputTokensMax && part.type !== 'embeddings') {
+            // The engine ignores max_tokens; the hold covers no more than this.
+            finishes.push(...this.#cut(finishes))
+            break
+          }
+        }
+      }
+    } catch (error) {
+      this.#failure = toFault(error)
+      throw error
+    }
+    const usage = await this.#settle('completed')
+    yield* finishes
+    yield { type: 'usage', usage }
+    yield { type: 'end' }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#settled) return
+    // No engine works for nobody.
+    const outcome = this.#outcomeOfInterruption()
+    this.#job.exchange.abort()
+    await this.#settle(outcome)
+  }
+
+  /** Whether what has gone by, and a little more, is reserved. A whole answer is reserved whole. */
+  #isCovered(): boolean {
+    const { outputTokensMax } = this.#bounds
+    if (this.#reservedTokens >= outputTokensMax) return true
+    const ahead = Math.min(this.#passedTokens() + aheadTokens, outputTokensMax)
+    if (this.#reservedTokens >= ahead) return true
+    const step = this.#nextStep()
+    const extension = this.#grip.tryExtend(step, step)
+    if (extension) this.#noteExtension(extension)
+    return this.#reservedTokens >= this.#passedTokens()
+  }
+
+  /** Takes what is passed on but not covered, and more where there is more. Tells why, when nothing is left. */
+  async #takeMore(): Promise<FinishCause | undefined> {
+    const missing = Math.max(1, this.#passedTokens() - this.#reservedTokens)
+    const taken = await this.#grip.extend(this.#amountsOf(missing), this.#nextStep())
+    if (taken.outcome === 'refused') return toFinishCause(taken.refusal)
+    this.#noteExtension(taken)
+    return undefined
+  }
+
+  #passedTokens(): number {
+    return Math.max(this.#deltas, this.#estimatedTokens)
+  }
+
+  #nextStep(): Amounts {
+    const behind = this.#passedTokens() - this.#reservedTokens
+    const rest = this.#bounds.outputTokensMax - this.#reservedTokens
+    return this.#amountsOf(Math.max(1, Math.min(Math.max(behind, 0) + stepTokens, rest)))
+  }
+
+  #amountsOf(tokens: number): Amounts {
+    const amount = BigInt(tokens) * this.#forecast.outputTokenNanos
+    return { output_tokens: BigInt(tokens), tokens: BigInt(tokens), amount }
+  }
+
+  #noteExtension(extension: Extension): void {
+    if (extension.fresh.length > 0) this.#hold.noteTakes(extension.fresh)
+    this.#reservedTokens = this.#countReserved(this.#reservedTokens + stepTokens)
+  }
+
+  /** As many output tokens as every hard limit has room reserved for; `wanted` where none bounds them. */
+  #countReserved(wanted: number): number {
+    const { inputTokens, outputTokenNanos, inputNanos } = this.#forecast
+    const output = this.#grip.reserved('output_tokens')
+    const both = this.#grip.reserved('tokens')
+    const nanos = this.#grip.reserved('amount')
+    const counts = [
+      output,
+      both === undefined ? undefined : both - BigInt(inputTokens),
+      nanos === undefined || outputTokenNanos === 0n
+        ? undefined
+        : (nanos - inputNanos) / outputTokenNanos,
+    ].filter((count) => count !== undefined)
+    return counts.reduce(
+      (least, count) => Math.min(least, Number(count)),
+      counts.length > 0 ? Infinity : wanted,
+    )
+  }
+
+  #claim(usage: TokenUsage): void {
+    if (this.#claimed && usage.outputTokens < this.#claimed.outputTokens)
+      this.#claimDecreased = true
+    this.#claimed = usage
+    this.#hold.progress(this.#usageSoFar(), this.#replicaId)
+  }
+
+  #count(part: StreamPart): void {
+    if (part.type === 'embeddings' || part.type === 'tool-call-start') return
+    if (this.#firstDeltaMs === undefined) {
+      this.#firstDeltaMs = this.#deps.clock.monotonicMs()
+      this.#deps.metrics.firstToken(this.#job.model.model.id, this.#firstDeltaMs - this.#startedMs)
+    }
+    this.#deltas += 1
+    this.#estimatedTokens += tokensIn(part)
+    if (part.type === 'reasoning-delta') this.#reasoningDeltas += 1
+    if (!this.#claimed) this.#hold.progress(this.#usageSoFar(), this.#replicaId)
+  }
+
+  #metered(): Metered {
+    return {
+      outputTokens: this.#deltas,
+      estimatedOutputTokens: this.#estimatedTokens,
+      reasoningTokens: this.#reasoningDeltas,
+      claimDecreased: this.#claimDecreased,
+    }
+  }
+
+  #decide(complete: boolean): { usage: TokenUsage; suspect: boolean } {
+    const { usage, suspect } = decideUsage({
+      claimed: this.#claimed,
+      metered: this.#metered(),
+      estimatedInputTokens: this.#job.work.estimatedInputTokens,
+      bounds: this.#bounds,
+      complete,
+    })
+    const outputTokens = Math.min(usage.outputTokens, this.#cutAtTokens)
+    const reasoningTokens = Math.min(usage.reasoningTokens, outputTokens)
+    return { usage: { ...usage, outputTokens, reasoningTokens }, suspect }
+  }
+
+  #usageSoFar(): TokenUsage {
+    return this.#decide(false).usage
+  }
+
+  #cut(finishes: readonly StreamPart[], cause?: FinishCause): StreamPart[] {
+    const { work } = this.#job
+    const choices = work.kind === 'chat' ? work.choices : 0
+    const finished = new Set(finishes.flatMap((part) => ('choice' in part ? [part.choice] : [])))
+    const reason: FinishReason = 'length'
+    return Array.from({ length: choices }, (_, choice) => choice)
+      .filter((choice) => !finished.has(choice))
+      .map((choice) => ({ type: 'choice-finish', choice, reason, cause }))
+  }
+
+  #outcomeOfInterruption(): Outcome {
+    if (this.#deltas === 0 && !this.#job.exchange.clientLeft) return 'voided'
+    if (this.#job.exchange.clientLeft)
+      return this.#replicaId === undefined ? 'voided' : 'client_left'
+    if (this.#failure?.code === 'guardrail.blocked') return 'guardrail_stopped'
+    return 'upstream_failed'
+  }
+
+  /** Engines may count more than went by: what can still be had for it is taken, and the rest is not charged. */
+  #coverClaims(usage: TokenUsage): void {
+    const missing = (
+      measure: 'output_tokens' | 'tokens' | 'input_tokens' | 'amount',
+      spent: bigint,
+    ): bigint => {
+      const reserved = this.#grip.reserved(measure)
+      return reserved === undefined || reserved >= spent ? 0n : spent - reserved
+    }
+    const amounts = {
+      input_tokens: missing('input_tokens', BigInt(usage.inputTokens)),
+      output_tokens: missing('output_tokens', BigInt(usage.outputTokens)),
+      tokens: missing('tokens', BigInt(usage.inputTokens + usage.outputTokens)),
+      amount: missing('amount', rate(this.#job.model.price, usage)),
+    }
+    const extension = this.#grip.tryExtend({}, amounts)
+    if (extension && extension.fresh.length > 0) this.#hold.noteTakes(extension.fresh)
+  }
+
+  /** What the next requests like this one will reserve. */
+  #learn(usage: TokenUsage): void {
+    const { caller, model, work } = this.#job
+    if (work.kind === 'chat')
+      this.#deps.outputs.learn(caller.apiKeyId, model.model.id, usage.outputTokens)
+    const ratio = (usage.inputTokens / Math.max(1, work.estimatedInputTokens)) * ratioScale
+    this.#deps.inputs.learn(caller.apiKeyId, model.model.id, Math.ceil(ratio))
+  }
+
+  async #settle(outcome: Outcome): Promise<TokenUsage> {
+    assert(!this.#settled, 'a request is settled once')
+    this.#settled = true
+    const { usage, suspect } = this.#decide(outcome === 'completed')
+    const isVoided = outcome === 'voided'
+    if (!isVoided) this.#coverClaims(usage)
+    const nowMs = this.#deps.clock.monotonicMs()
+    const settled = await this.#hold.settle({
+      outcome,
+      usage,
+      usageSuspect: suspect,
+      replicaId: this.#replicaId,
+      timeToFirstTokenMs:
+        this.#firstDeltaMs === undefined
+          ? undefined
+          : Math.round(this.#firstDeltaMs - this.#startedMs),
+      durationMs: Math.round(nowMs - this.#startedMs),
+      amountMaxNanos: this.#grip.reserved('amount'),
+      chargeLimits: (amountNanos) =>
+        this.#grip.settle((measure) =>
+          isVoided && measure !== 'requests' ? 0n : spentOf(measure, usage, amountNanos),
+        ),
+    })
+    this.#grip.release()
+    if (outcome === 'completed' && !suspect) this.#learn(usage)
+    this.#deps.metrics.settled({
+      model: this.#job.model.model.id,
+      outcome,
+      usage: settled.usage,
+      decodeMs: this.#firstDeltaMs === undefined ? undefined : nowMs - this.#firstDeltaMs,
+    })
+    return settled.usage
+  }
+}
+
+/** A delta of a stream is a token; a long one, or a whole answer, is several: four characters each, as in English prose. */
+function tokensIn(part: StreamPart): number {
+  const text = 'text' in part ? part.text : 'arguments' in part ? part.arguments : ''
+  return text.length <= deltaCharactersMax ? 1 : Math.ceil(text.length / 4)
+}

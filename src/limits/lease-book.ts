@@ -1,0 +1,219 @@
+/**
+ * All leases of this gateway, and its talk with the authority: one call at a time, which carries every counter that has something to say. Requests
+ * are never held up by it while their counters have room.
+ */
+import type { Clock } from '../platform/clock.ts'
+import {
+  wishesMax,
+  type CounterId,
+  type GatewayLife,
+  type LeaseAnswer,
+  type LeaseAuthority,
+  type LeaseWish,
+} from './authority.ts'
+import { applyReply, loosen, openLease, toWish, type Lease } from './lease.ts'
+import type { BoundRule } from './rule-book.ts'
+import { createWindows } from './window.ts'
+
+export interface LeaseBook {
+  /** The authority's time, in milliseconds since 1970; it goes back only when the authority's clock was set back. */
+  nowMs(): number
+  life(): GatewayLife
+  /** The counter of a rule in the window of this moment. */
+  current(rule: BoundRule): Lease
+  /** The counter as it is known, if it is. */
+  find(counter: CounterId): Lease | undefined
+  /** Has the next call carry this counter, and makes one soon. */
+  touch(lease: Lease): void
+  /** Has some later call tell what is used. */
+  noteDrift(lease: Lease): void
+  /** Calls made so far: a reply to a later one is newer. */
+  calls(): number
+  /** The last call failed, and none has succeeded since. */
+  isAway(): boolean
+  gateways(): number
+  /** Takes notice of changed limits: `undefined` for a rule that is gone. */
+  limitsChanged(limitOf: (rule: BoundRule) => bigint | undefined): void
+  close(): Promise<void>
+}
+
+/** Living gateways are known by their calls, so one is made at least this often. */
+const heartbeatMs = 2_000
+const retryMs = 250
+const sweepMs = 30_000
+/** An older time than this from the authority is no delay of the network: its clock was set back. */
+const jumpBackMs = 5_000
+
+export function createLeaseBook(options: {
+  readonly authority: LeaseAuthority
+  readonly clock: Clock
+  readonly timeZone: string
+  readonly gatewayId: string
+  readonly newLifeId: () => string
+  /** Called after each reply, with the counters that it was about, and after each failure, with those that it was to be about. */
+  readonly onNews: (leases: readonly Lease[]) => void
+  readonly onFailure: (error: unknown) => void
+}): LeaseBook {
+  const { authority, clock } = options
+  const windows = createWindows(options.timeZone)
+  const newLife = (): GatewayLife => ({ id: options.newLifeId(), gatewayId: options.gatewayId })
+  let life = newLife()
+  /** By rule, subject and start of the window. */
+  let leases = new Map<string, Lease>()
+  const dirty = new Set<Lease>()
+  const drifted = new Set<Lease>()
+  let calls = 0
+  let isAway = false
+  let gateways = 1
+  let running: Promise<void> | undefined
+  let closed = false
+  let wake = (): void => {}
+  let offsetMs = clock.nowMs() - clock.monotonicMs()
+  let latestMs = 0
+
+  const nowMs = (): number => {
+    latestMs = Math.max(latestMs, Math.floor(clock.monotonicMs() + offsetMs))
+    return latestMs
+  }
+
+  const call = async (): Promise<void> => {
+    // Earlier lives have little to say, and seldom.
+    const speaker = dirty.values().next().value?.life ?? life
+    const batch = [...dirty].filter((lease) => lease.life === speaker).slice(0, wishesMax)
+    const wishes = batch.map(toWish)
+    for (const [index, lease] of batch.entries()) {
+      dirty.delete(lease)
+      drifted.delete(lease)
+      lease.kept = wishes[index]?.keep
+    }
+    calls += 1
+    try {
+      const answer = await authority.lease(speaker, wishes)
+      isAway = false
+      settle(batch, wishes, answer)
+    } catch (error) {
+      isAway = true
+      // Whether the authority has heard of it is not known: what was kept is ours in any case.
+      for (const lease of batch) {
+        lease.granted = lease.kept ?? lease.granted
+        lease.kept = undefined
+        dirty.add(lease)
+      }
+      options.onFailure(error)
+    }
+    options.onNews(batch)
+  }
+
+  const settle = (
+    batch: readonly Lease[],
+    wishes: readonly LeaseWish[],
+    answer: LeaseAnswer,
+  ): void => {
+    gateways = answer.gateways
+    for (const [index, lease] of batch.entries()) {
+      const wish = wishes[index]
+      const reply = answer.replies[index]
+      if (!wish) continue
+      if (reply) applyReply(lease, reply, wish, calls)
+      else lease.gone = true
+      lease.kept = undefined
+    }
+    if (answer.nowMs < nowMs() - jumpBackMs) beginAnew()
+    offsetMs = answer.nowMs - clock.monotonicMs()
+  }
+
+  /** Windows will be entered a second time, and what was spent in them is known to the authority alone: under a new life they are safe. */
+  const beginAnew = (): void => {
+    for (const lease of leases.values()) dirty.add(lease)
+    leases = new Map()
+    life = newLife()
+    latestMs = 0
+  }
+
+  const run = async (): Promise<void> => {
+    do {
+      await call()
+      if (isAway && !closed) await pause(retryMs)
+    } while (dirty.size > 0 && !closed)
+    // In the same turn as the last look, so that no counter is left waiting.
+    running = undefined
+  }
+  const kick = (): void => {
+    if (!closed) running ??= run()
+  }
+  const pause = (ms: number): Promise<void> =>
+    new Promise((resolve) => {
+      const cancel = clock.after(ms, resolve)
+      wake = () => {
+        cancel()
+        resolve()
+      }
+    })
+
+  let sweptMs = clock.monotonicMs()
+  let cancelBeat = (): void => {}
+  const beat = (): void => {
+    cancelBeat = clock.after(heartbeatMs, beat)
+    for (const lease of drifted) {
+      if (dirty.size >= wishesMax) break
+      dirty.add(lease)
+    }
+    if (clock.monotonicMs() - sweptMs > sweepMs) sweep()
+    kick()
+  }
+  const sweep = (): void => {
+    sweptMs = clock.monotonicMs()
+    for (const [key, lease] of leases) {
+      const { endMs } = lease.window
+      if (endMs === undefined || endMs + sweepMs > nowMs()) continue
+      if (lease.held > 0n || lease.waiting.size > 0 || drifted.has(lease)) continue
+      leases.delete(key)
+      dirty.delete(lease)
+    }
+  }
+  beat()
+
+  return {
+    nowMs,
+    life: () => life,
+    current(rule) {
+      const window = windows.around(rule.window, nowMs())
+      const key = keyOf(rule.ruleId, rule.subject, window.startMs)
+      let lease = leases.get(key)
+      if (!lease) {
+        lease = openLease(life, rule, window, nowMs())
+        leases.set(key, lease)
+      }
+      return lease
+    },
+    find: ({ ruleId, subject, windowStartMs }) => leases.get(keyOf(ruleId, subject, windowStartMs)),
+    touch(lease) {
+      dirty.add(lease)
+      kick()
+    },
+    noteDrift: (lease) => void drifted.add(lease),
+    calls: () => calls,
+    isAway: () => isAway,
+    gateways: () => gateways,
+    limitsChanged(limitOf) {
+      for (const [key, lease] of leases) {
+        const limit = limitOf(lease.rule)
+        if (limit === undefined || lease.gone) leases.delete(key)
+        if (limit === lease.limit) continue
+        loosen(lease)
+        dirty.add(lease)
+      }
+      if (dirty.size > 0) kick()
+    },
+    async close() {
+      closed = true
+      cancelBeat()
+      wake()
+      await running
+    },
+  }
+}
+
+function keyOf(ruleId: string, subject: string, startMs: number): string {
+  return `${ruleId} ${subject} ${startMs}`
+}

@@ -1,0 +1,153 @@
+/**
+ * One counter in one window, as this gateway holds it: what the authority has granted to this life, and what of it is spent or reserved. All
+ * amounts are cumulative. Pure: the lease book talks to the authority.
+ */
+import type { GatewayLife, LeaseReply, LeaseWish } from './authority.ts'
+import type { BoundRule } from './rule-book.ts'
+import type { Window } from './window.ts'
+
+export interface Lease {
+  readonly life: GatewayLife
+  readonly rule: BoundRule
+  readonly window: Window
+  granted: bigint
+  /** As the authority last told. */
+  limit: bigint
+  /** The authority knows no such rule any more: it binds nobody. */
+  gone: boolean
+  /** While a call is under way: what the lease will be at least, whatever the authority says. */
+  kept: bigint | undefined
+  /** Spent or reserved. A hard rule keeps it at or below `granted`. */
+  used: bigint
+  /** Reserved for requests under way. */
+  held: bigint
+  /** What nobody holds, as the authority last told; `undefined` until it has. */
+  left: bigint | undefined
+  unusedElsewhere: bigint
+  heldElsewhere: bigint
+  tight: boolean
+  /** The newest recall heard of. */
+  recall: number
+  /** The recall that requests waiting here have started. */
+  ownRecall: number | undefined
+  unanswered: number
+  /** The call to the authority whose reply is the last. */
+  repliedInCall: number
+  /** Amounts that wait here, so that the authority learns what would help. */
+  readonly waiting: Set<{ readonly need: bigint }>
+  /** Takes from a shadow rule that did not fit when they came: judged at the next reply. */
+  readonly doubtful: { readonly modelId: string; readonly amount: bigint }[]
+  /** A decaying mean, to size slices by. */
+  takenPerMs: number
+  takenAtMs: number
+  lastNeed: bigint
+}
+
+/** A slice lasts about this long at the present pace, so that an absent authority is survived for as long where room is ample. */
+const sliceMs = 15 * 60_000
+/** A slice holds at least so many requests like the last. */
+const sliceRequests = 8n
+const paceMs = 10_000
+
+export function openLease(
+  life: GatewayLife,
+  rule: BoundRule,
+  window: Window,
+  nowMs: number,
+): Lease {
+  return {
+    life,
+    rule,
+    window,
+    granted: 0n,
+    limit: rule.limit,
+    gone: false,
+    kept: undefined,
+    used: 0n,
+    held: 0n,
+    left: undefined,
+    unusedElsewhere: 0n,
+    heldElsewhere: 0n,
+    tight: false,
+    recall: 0,
+    ownRecall: undefined,
+    unanswered: 0,
+    repliedInCall: 0,
+    waiting: new Set(),
+    doubtful: [],
+    takenPerMs: 0,
+    takenAtMs: nowMs,
+    lastNeed: 0n,
+  }
+}
+
+/** What may be taken here and now. */
+export function freeOf(lease: Lease): bigint {
+  return (lease.kept ?? lease.granted) - lease.used
+}
+
+export function noteTaken(lease: Lease, amount: bigint, nowMs: number): void {
+  const elapsedMs = Math.max(nowMs - lease.takenAtMs, 0)
+  lease.takenPerMs = lease.takenPerMs * Math.exp(-elapsedMs / paceMs) + Number(amount) / paceMs
+  lease.takenAtMs = nowMs
+  lease.lastNeed = amount
+}
+
+/** Has the next wish give back all that is not used. */
+export function loosen(lease: Lease): void {
+  lease.tight = true
+}
+
+/** What this gateway would like to hold beyond what is used. */
+export function sliceOf(lease: Lease): bigint {
+  const pace = BigInt(Math.ceil(lease.takenPerMs * sliceMs))
+  const few = lease.lastNeed * sliceRequests
+  return pace > few ? pace : few
+}
+
+/** Whether a refill is due: half of the slice is gone, and the authority has more to give. */
+export function wantsRefill(lease: Lease): boolean {
+  if (lease.tight || lease.left === undefined || lease.left <= 0n) return false
+  return freeOf(lease) * 2n < sliceOf(lease)
+}
+
+/** In ample times a refill takes nothing away, so taking goes on during the call; otherwise all that is not used is at the authority's disposal. */
+export function toWish(lease: Lease): LeaseWish {
+  const { rule, window, used } = lease
+  let smallest: bigint | undefined
+  let sum = 0n
+  for (const { need } of lease.waiting) {
+    sum += need
+    if (smallest === undefined || need < smallest) smallest = need
+  }
+  const isAmple = smallest === undefined && !lease.tight && lease.granted > used
+  return {
+    ruleId: rule.ruleId,
+    subject: rule.subject,
+    tenantId: rule.tenantId,
+    windowStartMs: window.startMs,
+    windowEndMs: window.endMs,
+    used,
+    keep: isAmple ? lease.granted : used,
+    held: lease.held,
+    need: used + (smallest ?? 0n),
+    wish: used + sum + (lease.tight ? 0n : sliceOf(lease)),
+    answers: lease.recall,
+    recall: lease.waiting.size > 0 ? lease.ownRecall : undefined,
+  }
+}
+
+export function applyReply(lease: Lease, reply: LeaseReply, wish: LeaseWish, call: number): void {
+  const isShort = wish.need > wish.used && reply.granted < wish.need
+  lease.granted = reply.granted
+  lease.kept = undefined
+  lease.limit = reply.limit
+  lease.left = reply.left
+  lease.unusedElsewhere = reply.unusedElsewhere
+  lease.heldElsewhere = reply.heldElsewhere
+  lease.tight = reply.tight
+  lease.recall = Math.max(lease.recall, reply.recall)
+  lease.ownRecall = isShort ? reply.recall : undefined
+  lease.unanswered = reply.unanswered
+  lease.repliedInCall = call
+}

@@ -1,0 +1,68 @@
+/** Why a request was refused, in the facts that a caller needs: which rule, what is left, when it clears. Pure. */
+import type { Lease } from './lease.ts'
+import type { PlacedDemand } from './reservation.ts'
+import { freeOf } from './lease.ts'
+import type { BoundRule } from './rule-book.ts'
+
+/**
+ * `exhausted`: not enough is left. `too_large`: the request is larger than the limit, and so never passes. `unavailable`: the authority is away,
+ * and what this gateway held is spent.
+ */
+export type RefusalCause = 'exhausted' | 'too_large' | 'unavailable'
+
+export interface Refusal {
+  readonly cause: RefusalCause
+  readonly rule: BoundRule
+  readonly limit: bigint
+  /** What the request would take at least. */
+  readonly needed: bigint
+  /** As far as this gateway knows. */
+  readonly remaining: bigint
+  /** When the window ends, in milliseconds since 1970 by the authority's clock; `undefined` when it never does. */
+  readonly resetsAtMs: number | undefined
+  /** From now, until a request of this size passes; `undefined` when waiting does not help. */
+  readonly clearsInMs: number | undefined
+  /** The smallest larger plan that would let it pass. */
+  readonly planThatAllows: string | undefined
+}
+
+/** Requests under way end at any moment; this is when to look again. */
+const concurrencyRetryMs = 1_000
+const unavailableRetryMs = 2_000
+
+export function describeRefusal(
+  demand: PlacedDemand,
+  cause: RefusalCause,
+  nowMs: number,
+  planThatAllows: (rule: BoundRule, total: bigint) => string | undefined,
+): Refusal {
+  const { rule, lease, need } = demand
+  const remaining = remainingOf(lease)
+  const used = lease.limit - remaining
+  return {
+    cause,
+    rule,
+    limit: lease.limit,
+    needed: need,
+    remaining,
+    resetsAtMs: lease.window.endMs,
+    clearsInMs: clearsIn(lease, cause, nowMs),
+    planThatAllows: cause === 'unavailable' ? undefined : planThatAllows(rule, used + need),
+  }
+}
+
+/** What is left of a counter for everyone, as far as this gateway knows. */
+export function remainingOf(lease: Lease): bigint {
+  const known =
+    lease.left === undefined
+      ? lease.limit - lease.used
+      : freeOf(lease) + lease.left + lease.unusedElsewhere
+  return known < 0n ? 0n : known
+}
+
+function clearsIn(lease: Lease, cause: RefusalCause, nowMs: number): number | undefined {
+  if (cause === 'unavailable') return unavailableRetryMs
+  if (cause === 'too_large') return undefined
+  if (lease.rule.measure === 'concurrency') return concurrencyRetryMs
+  return lease.window.endMs === undefined ? undefined : Math.max(1, lease.window.endMs - nowMs)
+}
