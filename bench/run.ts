@@ -4,6 +4,7 @@
  *   --rounds N      interleaved rounds (3)
  *   --quick         one short round
  *   --only a,b      these proxies; nginx is always measured too
+ *   --only limits   Colonnade alone, with 10,000 tenants and 100,000 keys: limits on beside limits off
  *   --scenario a,b  these scenarios
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,6 +13,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createInterface } from 'node:readline'
 import type { MockEngineStats } from './mock-engine.ts'
+import { limitPeers, limitsOff, limitsOn } from './peers/limits.ts'
 import { peers as allPeers } from './peers/list.ts'
 import { freePortPair } from './peers/ports.ts'
 import type { Peer, RunningPeer } from './peers/peer.ts'
@@ -24,12 +26,14 @@ import {
   type Pinned,
 } from './process.ts'
 import { renderChart } from './report/chart.ts'
-import { renderReport, renderSummary } from './report/markdown.ts'
+import { renderLimits, renderReport, renderSummary } from './report/markdown.ts'
 import { spreadOf, type Report, type ScenarioResult } from './report/report.ts'
 import type { Cores } from './process.ts'
 import {
+  limitScenarios,
   scenarios,
   tokensPerSecond,
+  useEachKey,
   warmUp,
   type Durations,
   type Metrics,
@@ -70,8 +74,12 @@ async function main(): Promise<void> {
     },
   })
   await checkMachine()
-  const wantedPeers = choose(allPeers, values.only, (peer) => peer.name, ['no proxy', 'nginx'])
-  const all = scenarios(values.quick ? quick : full)
+  const durations = values.quick ? quick : full
+  const ofLimits = values.only === 'limits'
+  const wantedPeers = ofLimits
+    ? limitPeers
+    : choose(allPeers, values.only, (peer) => peer.name, ['no proxy', 'nginx'])
+  const all = ofLimits ? limitScenarios(durations) : scenarios(durations)
   const wantedScenarios = choose(all, values.scenario, (scenario) => scenario.id, [])
   const workDirectory = mkdtempSync(join(tmpdir(), 'colonnade-bench-'))
   const mock = startMock()
@@ -98,10 +106,14 @@ async function main(): Promise<void> {
     for (const { peer, running } of started) {
       say(`${peer.name}: warming up`)
       await warmUp(running, warmUpS, { cores, workDirectory })
+      if (running.keysFile !== undefined)
+        await useEachKey(running, running.keysFile, { cores, workDirectory })
     }
     const bench: Bench = { started, missing, scenarios: wantedScenarios, rounds }
     const results = await measure(bench, workDirectory)
-    save(report(bench, results, await statsOf(mockUrl)))
+    const result = report(bench, results, await statsOf(mockUrl))
+    if (ofLimits) saveLimits(result)
+    else save(result)
   } finally {
     await stopAll()
     rmSync(workDirectory, { recursive: true, force: true })
@@ -239,16 +251,25 @@ function report(bench: Bench, results: readonly ScenarioResult[], mock: MockEngi
 }
 
 function save(result: Report): void {
-  mkdirSync(resultsDirectory, { recursive: true })
-  const files = {
+  writeResults({
     'latest.md': renderReport(result),
     'latest.json': `${JSON.stringify(result, undefined, 2)}\n`,
     'latest.svg': renderChart(result),
     'summary.md': `${renderSummary(result)}\n`,
-  }
+  })
+  say(`\n${renderSummary(result)}\n\nWritten to bench/results/.`)
+}
+
+function saveLimits(result: Report): void {
+  const text = renderLimits(result, limitsOn, limitsOff)
+  writeResults({ 'limits.md': text, 'limits.json': `${JSON.stringify(result, undefined, 2)}\n` })
+  say(`\n${text}\nWritten to bench/results/.`)
+}
+
+function writeResults(files: Readonly<Record<string, string>>): void {
+  mkdirSync(resultsDirectory, { recursive: true })
   for (const [name, text] of Object.entries(files))
     writeFileSync(join(resultsDirectory, name), text)
-  say(`\n${renderSummary(result)}\n\nWritten to bench/results/.`)
 }
 
 function say(line: string): void {

@@ -1,4 +1,5 @@
 /** What is measured. A scenario turns one run against one proxy into named numbers; rounds and medians are run.ts's. */
+import { readFileSync } from 'node:fs'
 import { loadRequests, type RequestLoad } from './load/requests.ts'
 import { loadStreams, type StreamLoad } from './load/streams.ts'
 import type { Peer, RunningPeer } from './peers/peer.ts'
@@ -56,6 +57,8 @@ const smallBytes = 60
 const largeBytes = 400_000
 /** Of each stream. The mock engine is started with it. */
 export const tokensPerSecond = 50
+/** As long as this again and again, until all keys were used. */
+const eachKeyS = 5
 const always = (): boolean => true
 
 export function scenarios(durations: Durations): readonly Scenario[] {
@@ -70,6 +73,25 @@ export function scenarios(durations: Durations): readonly Scenario[] {
     streams(200, (peer) => peer.streamsMax >= 200, durations),
     streams(1_000, (peer) => peer.streamsMax >= 1_000, durations),
   ]
+}
+
+/** Of peers with many keys. Longer than the others: some windows of limits begin anew meanwhile. */
+export function limitScenarios(durations: Durations): readonly Scenario[] {
+  const load = { connections: 32, promptBytes: smallBytes, keys: 'random' } as const
+  const longer = { ...durations, requestsS: durations.requestsS * 5 }
+  return [requests('limits', 'Small chat requests with keys at random', load, longer)]
+}
+
+/** Each key once: what a gateway learns or fetches at a key's first request is there. */
+export async function useEachKey(peer: RunningPeer, keysFile: string, place: Place): Promise<void> {
+  const at = { core: place.cores.load, workDirectory: place.workDirectory }
+  const lines = readFileSync(keysFile, 'utf8').trimEnd().split('\n').length
+  for (let fromLine = 0; fromLine < lines;) {
+    const load = { connections: 32, promptBytes: smallBytes, seconds: eachKeyS }
+    const { requests } = await loadRequests(peer, { ...load, keys: { fromLine } }, at)
+    if (requests === 0) throw new Error('no request was answered')
+    fromLine += requests
+  }
 }
 
 /** Half of the time whole answers, then streams, so that both paths are compiled before they are measured. */

@@ -125,9 +125,7 @@ CREATE TABLE totals_checkpoints (
   base       bigint NOT NULL,
   through    bigint NOT NULL,
   since      timestamptz NOT NULL DEFAULT now(),
-  updated_at timestamptz NOT NULL DEFAULT now(),
-  -- The gateway ended in order, with nothing uncounted. Engines are counted in memory alone: a crash loses what came after the last flush.
-  ended      boolean NOT NULL DEFAULT false
+  updated_at timestamptz NOT NULL DEFAULT now()
 );
 
 -- What a gateway has settled between two flushes, by tenant, model and hour (UTC).
@@ -160,49 +158,40 @@ CREATE TABLE engine_totals (
   recorded_at   timestamptz NOT NULL DEFAULT now(),
   requests      bigint NOT NULL,
   input_tokens  numeric NOT NULL,
-  output_tokens numeric NOT NULL
+  output_tokens numeric NOT NULL,
+  -- Engines are counted in memory alone. What they said in the last seconds of a gateway that died is lost, and what was billed stands for it.
+  recovered     boolean NOT NULL
 );
 CREATE INDEX engine_totals_by_hour ON engine_totals (hour);
 -- Small: transactions are added in the order of their time, more or less.
 CREATE INDEX ledger_transactions_by_time ON ledger_transactions USING brin (booked_at);
 
--- While a gateway died, its engines' figures were lost: in these times the ledger may have more than the engines.
-CREATE TABLE engine_totals_gaps (
-  gateway_id text NOT NULL,
-  from_time  timestamptz NOT NULL,
-  to_time    timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (gateway_id, from_time)
-);
-
 -- Says where a gateway goes on counting. `first` is the oldest event that its journal still has, `last` the newest one, `applied` what the ledger
 -- has: counting begins anew, after `applied`, when it never began or when the journal does not meet the checkpoint.
 CREATE FUNCTION begin_totals(gateway text, first bigint, last bigint, applied bigint) RETURNS TABLE (flush bigint, counted bigint) LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO engine_totals_gaps (gateway_id, from_time)
-  SELECT gateway_id, updated_at FROM totals_checkpoints WHERE gateway_id = gateway AND NOT ended
-  ON CONFLICT DO NOTHING;
   RETURN QUERY
   INSERT INTO totals_checkpoints AS mine (gateway_id, base, through) VALUES (gateway, applied, applied)
   ON CONFLICT (gateway_id) DO UPDATE SET
     base = CASE WHEN mine.through BETWEEN first - 1 AND last THEN mine.base ELSE applied END,
     since = CASE WHEN mine.through BETWEEN first - 1 AND last THEN mine.since ELSE now() END,
     through = CASE WHEN mine.through BETWEEN first - 1 AND last THEN mine.through ELSE applied END,
-    updated_at = now(), ended = false
+    updated_at = now()
   RETURNING mine.flushes, mine.through;
 END $$;
 
 -- Adds what was counted since the flush before. A repeated flush changes nothing.
-CREATE FUNCTION add_totals(gateway text, flush bigint, counted bigint, is_end boolean, journal jsonb, engines jsonb) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION add_totals(gateway text, flush bigint, counted bigint, is_recovered boolean, journal jsonb, engines jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  UPDATE totals_checkpoints SET flushes = flush, through = counted, updated_at = now(), ended = is_end
+  UPDATE totals_checkpoints SET flushes = flush, through = counted, updated_at = now()
   WHERE gateway_id = gateway AND flushes = flush - 1;
   IF NOT FOUND THEN RETURN; END IF;
   INSERT INTO journal_totals (gateway_id, tenant_id, model_id, currency, hour, requests, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, amount_nanos, request_legs)
   SELECT gateway, * FROM jsonb_to_recordset(journal) AS row(
     tenant_id text, model_id text, currency text, hour timestamptz, requests bigint, input_tokens bigint, cached_input_tokens bigint, output_tokens bigint,
     reasoning_tokens bigint, amount_nanos bigint, request_legs text[]);
-  INSERT INTO engine_totals (gateway_id, tenant_id, model_id, hour, requests, input_tokens, output_tokens)
-  SELECT gateway, * FROM jsonb_to_recordset(engines) AS row(
+  INSERT INTO engine_totals (gateway_id, tenant_id, model_id, hour, requests, input_tokens, output_tokens, recovered)
+  SELECT gateway, row.*, is_recovered FROM jsonb_to_recordset(engines) AS row(
     tenant_id text, model_id text, hour timestamptz, requests bigint, input_tokens numeric, output_tokens numeric);
 END $$;
 
@@ -238,7 +227,7 @@ CREATE INDEX reconciliation_findings_open ON reconciliation_findings (found_at) 
 
 REVOKE EXECUTE ON FUNCTION begin_totals(text, bigint, bigint, bigint), add_totals(text, bigint, bigint, boolean, jsonb, jsonb) FROM public;
 GRANT EXECUTE ON FUNCTION begin_totals(text, bigint, bigint, bigint), add_totals(text, bigint, bigint, boolean, jsonb, jsonb) TO colonnade_platform;
-GRANT SELECT, INSERT, UPDATE ON totals_checkpoints, engine_totals_gaps, reconciliation_findings TO colonnade_platform;
+GRANT SELECT, INSERT, UPDATE ON totals_checkpoints, reconciliation_findings TO colonnade_platform;
 GRANT SELECT, INSERT ON journal_totals, engine_totals, reconciliation_runs TO colonnade_platform;
 
 DO $$

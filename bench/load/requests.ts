@@ -9,6 +9,8 @@ export interface RequestLoad {
   readonly seconds: number
   /** Of the one user message. */
   readonly promptBytes: number
+  /** Of a peer with many keys: at random, or one after the other from this line of their file. */
+  readonly keys?: 'random' | { readonly fromLine: number }
 }
 
 export interface RequestResult {
@@ -25,7 +27,7 @@ const answerTokens = 16
 const timeoutS = 30
 
 export async function loadRequests(
-  peer: Pick<RunningPeer, 'url' | 'headers' | 'model'>,
+  peer: Pick<RunningPeer, 'url' | 'headers' | 'keysFile' | 'model'>,
   load: RequestLoad,
   options: { readonly core: number; readonly workDirectory: string },
 ): Promise<RequestResult> {
@@ -42,7 +44,10 @@ export async function loadRequests(
   return JSON.parse(line) as RequestResult
 }
 
-function luaScript(peer: Pick<RunningPeer, 'headers' | 'model'>, load: RequestLoad): string {
+function luaScript(
+  peer: Pick<RunningPeer, 'headers' | 'keysFile' | 'model'>,
+  load: RequestLoad,
+): string {
   const body = JSON.stringify({
     model: peer.model,
     max_tokens: answerTokens,
@@ -55,6 +60,7 @@ function luaScript(peer: Pick<RunningPeer, 'headers' | 'model'>, load: RequestLo
   return `wrk.method = 'POST'
 wrk.body = ${quote(body)}
 ${lines.join('\n')}
+${peer.keysFile === undefined ? '' : keysScript(peer.keysFile, load.keys ?? 'random')}
 done = function(summary, latency)
   local errors = summary.errors
   io.write(string.format(
@@ -62,6 +68,26 @@ done = function(summary, latency)
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3,
     latency:percentile(95) / 1e3, latency:percentile(99) / 1e3,
     errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+`
+}
+
+/** The request is made once; only the key in it changes. */
+function keysScript(file: string, keys: NonNullable<RequestLoad['keys']>): string {
+  const choice = keys === 'random' ? 'math.random(#keys)' : 'turn % #keys + 1'
+  return `local keys, turn, head, tail = {}, ${keys === 'random' ? 0 : keys.fromLine}, '', ''
+init = function()
+  for key in io.lines(${quote(file)}) do keys[#keys + 1] = key end
+  math.randomseed(os.time())
+  wrk.headers['authorization'] = 'Bearer KEY-PLACE'
+  local request = wrk.format()
+  local from, to = request:find('KEY-PLACE', 1, true)
+  head, tail = request:sub(1, from - 1), request:sub(to + 1)
+end
+request = function()
+  local key = keys[${choice}]
+  turn = turn + 1
+  return head .. key .. tail
 end
 `
 }

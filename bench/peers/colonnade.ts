@@ -2,6 +2,7 @@
  * Colonnade with everything on, started as a user starts it: keys, limits, holds, the durable journal and the ledger. Only the gateway runs
  * on the core of the proxy; control plane, agent and PostgreSQL run beside the load, and their CPU is reported by itself.
  */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { commandLine, output, startPinned, treeOf, type Pinned } from '../process.ts'
@@ -24,35 +25,53 @@ export const colonnade: Peer = {
   streamsMax: 1_000,
   // The launcher installs what is missing.
   install: () => Promise.resolve(),
-  async start(options) {
-    const started = startPinned(command(options), { core: options.cores.load, env: environment() })
-    try {
-      const ready = await readReady(started)
-      await addEngine(ready, options.mockUrl)
-      const gateway = findGateway(started)
-      // All threads, also those that were started before.
-      await output('taskset', ['-a', '-cp', String(options.cores.proxy), String(gateway)])
-      const peer: RunningPeer = {
-        url: ready.apiUrl.replace(/\/v1$/, ''),
-        headers: { authorization: `Bearer ${ready.apiKey}` },
-        model: 'mock',
-        version: `Node ${process.versions.node}`,
-        pids: () => [gateway],
-        otherPids: () => treeOf(started.pid).filter((pid) => pid !== gateway),
-        stop: started.stop,
-      }
-      await answers(peer, engineTimeoutMs, started.output)
-      return peer
-    } catch (error) {
-      await started.stop()
-      throw error
+  start: (options) => startColonnade(options),
+}
+
+/** `seed` may fill the platform before it is measured; it returns the path of a file with keys. */
+export async function startColonnade(
+  options: PeerOptions,
+  seed?: (dataDirectory: string) => Promise<string>,
+): Promise<RunningPeer> {
+  const started = startPinned(command(options), { core: options.cores.load, env: environment() })
+  try {
+    const ready = await readReady(started)
+    await addEngine(ready, options.mockUrl)
+    const gateway = findGateway(started)
+    // All threads, also those that were started before.
+    await output('taskset', ['-a', '-cp', String(options.cores.proxy), String(gateway)])
+    const peer: RunningPeer = {
+      url: ready.apiUrl.replace(/\/v1$/, ''),
+      headers: { authorization: `Bearer ${ready.apiKey}` },
+      keysFile: await seed?.(dataDirectory(options)),
+      model: 'mock',
+      version: `Node ${process.versions.node}`,
+      pids: () => [gateway],
+      otherPids: () => treeOf(started.pid).filter((pid) => pid !== gateway),
+      stop: started.stop,
     }
-  },
+    await answers(withLastKey(peer), engineTimeoutMs, started.output)
+    return peer
+  } catch (error) {
+    await started.stop()
+    throw error
+  }
+}
+
+/** The key that was made last: when it works, all of them do. */
+function withLastKey(peer: RunningPeer): RunningPeer {
+  if (peer.keysFile === undefined) return peer
+  const key = readFileSync(peer.keysFile, 'utf8').trimEnd().split('\n').at(-1)
+  return { ...peer, headers: { authorization: `Bearer ${key}` } }
+}
+
+function dataDirectory(options: PeerOptions): string {
+  return join(options.workDirectory, 'data')
 }
 
 function command(options: PeerOptions): string[] {
   const ports = ['--port', String(options.port), '--control-port', String(options.port + 1)]
-  const data = ['--data', join(options.workDirectory, 'data')]
+  const data = ['--data', dataDirectory(options)]
   const start = ['serve', '--json', '--gateways', '1', '--no-default-models']
   return [process.execPath, launcher, ...start, ...data, ...ports]
 }

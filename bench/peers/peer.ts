@@ -26,6 +26,8 @@ export interface RunningPeer {
   /** Without `/v1`. */
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
+  /** A key in each line, of which requests take one each instead of that of the headers. */
+  readonly keysFile?: string | undefined
   readonly model: string
   readonly version: string
   /** The processes that carry the request: their CPU and memory count. */

@@ -65,6 +65,32 @@ export function renderReport(report: Report): string {
   ].join('\n')
 }
 
+/** What limits cost: the same platform with and without them. */
+export function renderLimits(report: Report, on: string, off: string): string {
+  const { machine } = report
+  const [scenario] = report.scenarios
+  const share = (metric: Metric): string => {
+    const limited = medianOf(scenario, on, metric)
+    const free = medianOf(scenario, off, metric)
+    return limited === undefined || !free ? absent : number(limited / free, 3)
+  }
+  return [
+    '# What limits cost',
+    '',
+    `Made on ${report.date} by \`${report.command}\`: ${report.rounds} interleaved ${report.rounds === 1 ? 'round' : 'rounds'}, medians; ± is half of the spread.`,
+    `Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB.toFixed(0)} GiB, ${machine.system}, Node ${machine.node}.`,
+    '',
+    'Two platforms with 10,000 tenants and 100,000 keys each; a request takes one of the keys at random. With limits on, each tenant is on a plan with requests per minute, output tokens per hour and an amount per month, and each of its keys has an amount per month: four counters for a request. Each key has been used once before the first round.',
+    '',
+    `**Throughput with limits on: ${share('perSecond')} of that with limits off. CPU per request: ${share('cpuMicros')}.**`,
+    '',
+    ...(scenario ? renderScenario(scenario, report) : []),
+    '',
+    ...disturbance(report).map((note) => `- ${note}`),
+    '',
+  ].join('\n')
+}
+
 /** One row a proxy. The README includes it. */
 export function renderSummary(report: Report): string {
   const proxies = report.peers.filter((_, at) => at > 0)

@@ -33,7 +33,8 @@ test('what is sealed for one purpose cannot be opened for another', () => {
 test('no key of one purpose equals that of another, or the root', () => {
   const secrets = loadSecrets(path)
   const keys = [...secrets.peppers.values()].map((key) => key.toString('base64url'))
-  const all = [...keys, secrets.databasePassword]
+  const others = [secrets.idempotency, secrets.receiptSeed].map((key) => key.toString('base64url'))
+  const all = [...keys, ...others, secrets.databasePassword]
   expect(new Set(all).size).toBe(all.length)
 })
 

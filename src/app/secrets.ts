@@ -26,6 +26,10 @@ export interface Secrets {
   readonly snapshot: Seal
   /** What keeps a tenant's prefix caches apart from all others'. */
   readonly cacheSalt: (tenantId: string) => string
+  /** For digests of idempotency keys, and of what came with them. */
+  readonly idempotency: Buffer
+  /** The private key that signs receipts. Whoever has a copy of the root has it too, so all gateways sign alike. */
+  readonly receiptSeed: Buffer
   /** Of the roles' login, on a PostgreSQL that is not ours. */
   readonly databasePassword: string
 }
@@ -44,6 +48,8 @@ export function existingSecrets(path: string): Secrets {
     atRest: createSeal(key('at-rest/v1')),
     snapshot: createSeal(key('gateway-snapshot/v1')),
     cacheSalt: (tenantId) => createHmac('sha256', saltKey).update(tenantId).digest('base64url'),
+    idempotency: key('idempotency/v1'),
+    receiptSeed: key('receipt-signing/v1'),
     databasePassword: key('database-login/v1').toString('base64url'),
   }
 }

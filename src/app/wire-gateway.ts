@@ -3,14 +3,17 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { openBilling, type Billing } from '../billing/billing.ts'
+import { createReceiptSigner } from '../billing/receipt.ts'
 import { createCatalogue, type Catalogue } from '../catalog/catalogue.ts'
 import type { Engine } from '../engines/engine.ts'
 import { findAdapter } from '../engines/registry.ts'
 import { engineKeyContext, type ReplicaRecord } from '../fleet/fleet.ts'
 import { createGateway } from '../gateway/gateway.ts'
+import { createLatencyEstimator } from '../gateway/latency-estimate.ts'
 import { createGatewayMetrics } from '../gateway/metrics.ts'
 import { createReplicas } from '../gateway/replicas.ts'
 import { keepSnapshot, type SnapshotRecords } from '../gateway/snapshot.ts'
+import { openIdempotency } from '../idempotency/idempotency.ts'
 import { recordKeyUse } from '../identity/identity.ts'
 import { createKeyDirectory, type KeyDirectory } from '../identity/key-directory.ts'
 import { openLimits, type Limits } from '../limits/limits.ts'
@@ -32,6 +35,7 @@ const exchangeLimits = { bodyTimeoutMs: 30_000, stalledReaderMs: 30_000, totalTi
 const keyUseFlushMs = 60_000
 const idleSweepMs = 100
 const leaseTimeoutMs = 2_000
+const idempotencyTimeoutMs = 2_000
 const reclaimRetryMs = 1_000
 /** Pairs of key and model whose answers are learned from: some 20 MB. */
 const estimatorEntriesMax = 50_000
@@ -78,12 +82,21 @@ export async function startGateway(config: Config): Promise<Role> {
     },
   })
 
+  // Opened with the first request that carries a key.
+  const keyedDatabase = openDatabase({
+    url: databaseUrl,
+    connectionsMax: 4,
+    statementTimeoutMs: idempotencyTimeoutMs,
+    applicationName: `colonnade-${name}-idempotency`,
+    onError: (error) => log.debug({ error }, 'a connection to the database ended'),
+  })
+  let lifeId = ''
   const limits = openLimits({
     authority: leaseAuthority(leaseDatabase),
     clock,
     timeZone: config.timeZone,
     gatewayId: billing.gatewayId,
-    newLifeId: () => newId('lif'),
+    newLifeId: () => (lifeId = newId('lif')),
     onFailure: (error) => log.debug({ error }, 'the authority over limits does not answer'),
   })
   const limitListener = listen({
@@ -95,6 +108,15 @@ export async function startGateway(config: Config): Promise<Role> {
   reclaimLeases(billing, limits).catch((error: unknown) =>
     log.warn({ error }, 'leases of the last run were not reclaimed; the next start does it'),
   )
+
+  const idempotency = openIdempotency({
+    database: keyedDatabase,
+    secret: secrets.idempotency,
+    gatewayId: billing.gatewayId,
+    lifeId: () => lifeId,
+    clock,
+    log,
+  })
 
   let keys: KeyDirectory = createKeyDirectory([], secrets.peppers)
   let catalogue: Catalogue = createCatalogue({ models: [], aliases: [], prices: [] })
@@ -133,6 +155,9 @@ export async function startGateway(config: Config): Promise<Role> {
       limits,
       outputs: createOutputEstimator({ entriesMax: estimatorEntriesMax }),
       inputs: createOutputEstimator({ entriesMax: estimatorEntriesMax }),
+      latencies: createLatencyEstimator({ entriesMax: estimatorEntriesMax }),
+      idempotency,
+      receipts: createReceiptSigner(secrets.receiptSeed),
       quotaStatus: settings.quotaStatus,
       metrics,
       clock,
@@ -207,6 +232,8 @@ export async function startGateway(config: Config): Promise<Role> {
       await replicas.close()
       await database.close()
       await leaseDatabase.close()
+      idempotency.close()
+      await keyedDatabase.close()
       metricsServer.close()
     },
   }

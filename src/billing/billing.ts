@@ -225,6 +225,7 @@ function openHold(scope: {
     },
     noteTakes(takes) {
       const bytes = takes.length * takeBytes
+      // As with progress: near the end of the space, a crash may leave such a counter uncharged.
       if (!journal.hasRoom(bytes)) return
       journal.reserve(bytes).then(() => {
         if (isSettled) journal.release(bytes)

@@ -11,6 +11,7 @@ import { systemClock } from '../platform/clock.ts'
 import { createLogger } from '../platform/log.ts'
 import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
 import { openBilling } from './billing.ts'
+import { reconcile, wholeHours } from './reconciliation.ts'
 
 const rounds = 20
 const tenantId = 'ten_AAAAAAAAAAAAAAAA'
@@ -59,6 +60,10 @@ const billing = await openBilling({
   database, clock: systemClock, log: createLogger('child', 'silent'), onFatal: () => process.exit(3),
 })
 const price = { version: 'v', currency: 'EUR', inputNanos: 900n, cachedInputNanos: 900n, outputNanos: 4000n, reasoningNanos: 21000n }
+const take = (ruleId, windowStartMs, measure) => ({ ruleId, subject: '${tenantId}', windowStartMs, measure })
+const minuteMs = Date.now() - (Date.now() % 60_000)
+const takes = [take('lim_tokens', minuteMs, 'tokens'), take('lim_requests', 0, 'requests')]
+const lifeId = 'lif_' + round.padStart(16, 'A')
 let count = 0
 const serve = async (worker) => {
   for (;;) {
@@ -67,16 +72,19 @@ const serve = async (worker) => {
     const hold = await billing.open({
       requestId, leg: 0, tenantId: '${tenantId}', projectId: 'prj_AAAAAAAAAAAAAAAA', apiKeyId: 'key_AAAAAAAAAAAAAAAA', modelId: 'm',
       endpoint: '/v1/chat/completions', streamed: true, price, estimatedInputTokens: 10, maxOutputTokens: 400,
-      heldNanos: 10_000_000n, startedAtMs: Date.now(), lifeId: '', takes: [], alreadyChargedNanos: 0n,
+      heldNanos: 10_000_000n, startedAtMs: Date.now(), lifeId, takes, alreadyChargedNanos: 0n,
     })
     const tokens = (worker * 23) % 200
     const usage = (outputTokens) => ({ inputTokens: 8, cachedInputTokens: 0, outputTokens, reasoningTokens: 0 })
     for (let token = 1; token <= tokens; token += 1) {
       await new Promise((resolve) => setTimeout(resolve, 3))
       say('emitted', requestId, token)
-      hold.progress(usage(token))
+      hold.progress(usage(token), 'rep_A')
+      // Into the next window.
+      if (token === 20) hold.noteTakes([take('lim_tokens', minuteMs + 60_000, 'tokens')])
     }
-    const settled = await hold.settle({ outcome: 'completed', usage: usage(tokens), usageSuspect: false, replicaId: undefined, timeToFirstTokenMs: 1.5, durationMs: 2.5, amountMaxNanos: undefined, chargeLimits: () => [] })
+    hold.noteEngine(usage(tokens))
+    const settled = await hold.settle({ outcome: 'completed', usage: usage(tokens), usageSuspect: false, replicaId: undefined, timeToFirstTokenMs: 1.5, durationMs: 2.5, amountMaxNanos: undefined, chargeLimits: () => [{ ...takes[0], amount: BigInt(8 + tokens) }, { ...takes[1], amount: 1n }] })
     say('completed', requestId, settled.amountNanos)
   }
 }
@@ -120,6 +128,7 @@ interface Event {
   readonly input_tokens: bigint
   readonly output_tokens: bigint
   readonly amount_nanos: bigint
+  readonly charges: readonly (readonly [string, string, number, string])[]
 }
 
 test('killed at random instants, nothing completed is unbilled, nothing is billed twice, and the books balance', async () => {
@@ -162,7 +171,14 @@ test('killed at random instants, nothing completed is unbilled, nothing is bille
       event.input_tokens * 900n + event.output_tokens * 4_000n,
     )
     expect([8n, 10n]).toContain(event.input_tokens)
+    // Each window that it had taken from durably, in full: whoever emitted more than a batch had noted the second one.
+    const spent = event.charges.filter(([rule]) => rule === 'lim_tokens')
+    for (const [, , , amount] of spent)
+      expect(BigInt(amount)).toBe(event.input_tokens + event.output_tokens)
+    expect(event.charges.filter(([rule]) => rule === 'lim_requests')).toHaveLength(1)
+    if (event.output_tokens > 20n) expect(spent, event.request_id).toHaveLength(2)
   }
+  expect(crashed.some((event) => event.output_tokens > 20n)).toBe(true)
   // Whatever emitted a token had been opened durably before, so it has an event; and nothing else has one.
   for (const requestId of truth.emitted.keys()) expect(billed.has(requestId), requestId).toBe(true)
   for (const requestId of billed.keys()) expect(truth.opened.has(requestId), requestId).toBe(true)
@@ -172,4 +188,18 @@ test('killed at random instants, nothing completed is unbilled, nothing is bille
 
   const total = events.reduce((sum, event) => sum + event.amount_nanos, 0n)
   expect(sums).toEqual({ all: '0', charged: String(total), held: '0' })
+  // What was spent of the counter, and what gateways and engines counted, is what the books say.
+  const counted = await database.transaction(platformScope, (tx) =>
+    sql<{
+      spent: string
+    }>`SELECT sum(spent)::text AS spent FROM limit_leases WHERE rule_id = 'lim_requests'`.execute(
+      tx,
+    ),
+  )
+  expect(counted.rows).toEqual([{ spent: String(events.length) }])
+  const nowMs = systemClock.nowMs()
+  const range = { ...wholeHours(nowMs - 3_600_000, nowMs), thorough: true }
+  const run = await database.transaction(platformScope, (tx) => reconcile(tx, range))
+  expect(run.findings).toEqual([])
+  expect(run.totals.journal).toMatchObject([{ requests: String(events.length) }])
 }, 180_000)

@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest'
 import type { TokenUsage } from '../engines/engine.ts'
-import { decideUsage, settleCrashed, type UsageEvidence } from './settlement.ts'
+import {
+  completeSettlement,
+  decideUsage,
+  settleCrashed,
+  type Settlement,
+  type UsageEvidence,
+} from './settlement.ts'
 import type { OpenedRequest } from './usage.ts'
 
 const claimed = (fields: Partial<TokenUsage> = {}): TokenUsage => ({
@@ -215,4 +221,101 @@ test('a clock that was set back makes no negative duration', () => {
     settleCrashed({ request: opened, progress: undefined, replicaId: undefined, takes: [] }, 0)
       .durationMs,
   ).toBe(0)
+})
+
+const price = { ...opened.price, outputNanos: 10n }
+const used = (outputTokens: number): TokenUsage => ({
+  inputTokens: 0,
+  cachedInputTokens: 0,
+  outputTokens,
+  reasoningTokens: 0,
+})
+const charges: readonly {
+  readonly name: string
+  readonly request?: Partial<OpenedRequest>
+  readonly settlement?: Partial<Settlement>
+  readonly amount: bigint
+  readonly waived: bigint
+}[] = [
+  { name: 'what it costs', amount: 50n, waived: 0n },
+  { name: 'the hold', request: { heldNanos: 30n }, amount: 30n, waived: 20n },
+  { name: 'what budgets reserved', settlement: { amountMaxNanos: 20n }, amount: 20n, waived: 30n },
+  { name: 'all of a larger budget', settlement: { amountMaxNanos: 80n }, amount: 50n, waived: 0n },
+  {
+    name: 'what earlier legs left',
+    request: { alreadyChargedNanos: 15n },
+    amount: 35n,
+    waived: 0n,
+  },
+  {
+    name: 'nothing, when earlier legs were charged more than the whole costs',
+    request: { alreadyChargedNanos: 60n },
+    amount: 0n,
+    waived: 0n,
+  },
+  {
+    name: 'what earlier legs left of the hold',
+    request: { alreadyChargedNanos: 15n, heldNanos: 30n },
+    amount: 15n,
+    waived: 20n,
+  },
+  {
+    name: 'nothing, when a budget reserved no more than earlier legs used',
+    request: { alreadyChargedNanos: 15n },
+    settlement: { amountMaxNanos: 10n },
+    amount: 0n,
+    waived: 35n,
+  },
+  { name: 'nothing when voided', settlement: { outcome: 'voided' }, amount: 0n, waived: 0n },
+]
+for (const { name, request, settlement, amount, waived } of charges) {
+  test(`a request is charged ${name}`, () => {
+    const asked: bigint[] = []
+    const settled = completeSettlement(
+      { ...opened, price, ...request },
+      {
+        outcome: 'completed',
+        usage: used(5),
+        usageSuspect: false,
+        replicaId: undefined,
+        timeToFirstTokenMs: undefined,
+        durationMs: 1,
+        amountMaxNanos: undefined,
+        chargeLimits(amountNanos) {
+          asked.push(amountNanos)
+          return [
+            { ruleId: 'a', subject: 'x', windowStartMs: 0, amount: amountNanos },
+            { ruleId: 'b', subject: 'x', windowStartMs: 0, amount: 0n },
+          ]
+        },
+        ...settlement,
+      },
+      { nowMs: 7, engineNoted: false },
+    )
+    expect(settled).toMatchObject({ amountNanos: amount, waivedNanos: waived, settledAtMs: 7 })
+    expect(asked).toEqual([amount])
+    expect(settled.charges.map((charge) => charge.amount)).toEqual(amount > 0n ? [amount] : [])
+  })
+}
+
+test('a crash charges each window that the request touched in full, by its measure, and no concurrency', () => {
+  const measures = ['requests', 'output_tokens', 'amount', 'concurrency', 'tokens'] as const
+  const takes = measures.map((measure, index) => ({
+    ruleId: measure,
+    subject: 'x',
+    windowStartMs: index,
+    measure,
+  }))
+  const leftover = { request: { ...opened, price }, progress: used(5), replicaId: 'rep_1', takes }
+  const settled = completeSettlement(leftover.request, settleCrashed(leftover, 4_000), {
+    nowMs: 4_000,
+    engineNoted: false,
+  })
+  expect(settled).toMatchObject({ outcome: 'crashed', replicaId: 'rep_1', amountNanos: 50n })
+  expect(settled.charges.map(({ ruleId, amount }) => [ruleId, amount])).toEqual([
+    ['requests', 1n],
+    ['output_tokens', 5n],
+    ['amount', 50n],
+    ['tokens', 5n],
+  ])
 })

@@ -54,14 +54,15 @@ export async function addTotals(
   gatewayId: string,
   totals: TotalsFlush,
 ): Promise<void> {
-  const { flush, through, isEnd, journal, engines } = totals
-  await sql`SELECT add_totals(${gatewayId}, ${flush}, ${through}, ${isEnd}, ${JSON.stringify(journal)}::jsonb, ${JSON.stringify(engines)}::jsonb)`.execute(
+  const { flush, through, isRecovered, journal, engines } = totals
+  await sql`SELECT add_totals(${gatewayId}, ${flush}, ${through}, ${isRecovered}, ${JSON.stringify(journal)}::jsonb, ${JSON.stringify(engines)}::jsonb)`.execute(
     tx,
   )
 }
 
 export interface TotalsFlush extends TotalsCheckpoint {
-  readonly isEnd: boolean
+  /** Read from the journal after a crash: what was billed stands for what engines said. */
+  readonly isRecovered: boolean
   readonly journal: readonly JournalTotal[]
   readonly engines: readonly EngineTotal[]
 }

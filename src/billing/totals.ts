@@ -49,6 +49,12 @@ export interface Totals {
   stop(): Promise<void>
 }
 
+interface Sealed {
+  readonly tally: Tally
+  readonly through: bigint
+  readonly isRecovered: boolean
+}
+
 const flushMs = 10_000
 const tickMs = 1_000
 const catchUpEvents = 1_000
@@ -68,7 +74,7 @@ export function keepTotals(options: {
   const openedThrough = journal.durableSequence
   let checkpoint: TotalsCheckpoint | undefined
   let active = createTally()
-  let sealed: { readonly tally: Tally; readonly through: bigint } | undefined
+  let sealed: Sealed | undefined
   let appliedThrough = -1n
   let flushedMs = clock.monotonicMs()
   let flushing: Promise<void> = Promise.resolve()
@@ -76,17 +82,17 @@ export function keepTotals(options: {
   let hasGivenUp = false
 
   const seal = (): void => {
-    sealed = { tally: active, through: journal.durableSequence }
+    sealed = { tally: active, through: journal.durableSequence, isRecovered: false }
     active = createTally()
   }
 
-  const flushSealed = async (isEnd: boolean): Promise<void> => {
+  const flushSealed = async (): Promise<void> => {
     if (!checkpoint || !sealed || appliedThrough < sealed.through) return
-    const { tally, through } = sealed
+    const { tally, through, isRecovered } = sealed
     const next = { flush: checkpoint.flush + 1n, through }
     await sink.add(gatewayId, {
       ...next,
-      isEnd,
+      isRecovered,
       journal: tally.journal(),
       engines: tally.engines(),
     })
@@ -96,11 +102,11 @@ export function keepTotals(options: {
     options.onFlushed()
   }
 
-  const flushAll = async (isEnd: boolean): Promise<void> => {
-    await flushSealed(false)
+  const flushAll = async (): Promise<void> => {
+    await flushSealed()
     if (!checkpoint || sealed) return
     seal()
-    await flushSealed(isEnd)
+    await flushSealed()
   }
 
   /** One after the other. What fails waits for the next time: a repeated flush has its number. */
@@ -115,7 +121,7 @@ export function keepTotals(options: {
     const isDue = clock.monotonicMs() - flushedMs >= flushMs
     // Also without a settlement: the journal may forget what is no settlement.
     if (checkpoint && !sealed && isDue && checkpoint.through < journal.durableSequence) seal()
-    await flushSealed(false)
+    await flushSealed()
   }
 
   let cancel = (): void => {}
@@ -125,7 +131,6 @@ export function keepTotals(options: {
       schedule()
     })
   }
-  schedule()
 
   const readMissed = async (applied: bigint): Promise<void> => {
     const first = journal.firstSequence
@@ -136,12 +141,15 @@ export function keepTotals(options: {
       if (through === after) break
       for (const line of lines) {
         const settlement = readSettlement(line)
-        if (settlement && settlement.sequence <= openedThrough) missed.addSettlement(settlement)
+        if (!settlement || settlement.sequence > openedThrough) continue
+        missed.addSettlement(settlement)
+        if (settlement.engineCounted) missed.addEngine(settlement, settlement.usage)
       }
       after = through
     }
-    if (!missed.isEmpty) sealed = { tally: missed, through: openedThrough }
+    if (!missed.isEmpty) sealed = { tally: missed, through: openedThrough, isRecovered: true }
     checkpoint = begun
+    schedule()
   }
 
   return {
@@ -166,10 +174,10 @@ export function keepTotals(options: {
       appliedThrough = through
     },
     through: () => (hasGivenUp ? appliedThrough : (checkpoint?.through ?? -1n)),
-    flush: () => inTurn(() => flushAll(false)),
+    flush: () => inTurn(flushAll),
     stop() {
       cancel()
-      return inTurn(() => flushAll(true))
+      return inTurn(flushAll)
     },
   }
 }

@@ -82,7 +82,7 @@ export const limitCommand: CliCommand = {
   register(program, cli) {
     const limits = program
       .command('limit')
-      .description('limits: list, set, update, remove, status, report')
+      .description('limits: list, set, update, remove, status, report, gateways, retire-gateway')
       .addHelpText('after', examples)
     withOwner(limits.command('list'))
       .description('list the limits that bind a tenant, or those of a plan')
@@ -120,6 +120,15 @@ export const limitCommand: CliCommand = {
       .option('--to <date>', 'hours that begin before')
       .description('what limits refused, and what shadow limits would have refused, by the hour')
       .action((options: ReportOptions) => report(cli, options))
+    limits
+      .command('gateways')
+      .description('the gateways that hold parts of limits, and when they were last heard of')
+      .action(() => listGateways(cli))
+    limits
+      .command('retire-gateway')
+      .argument('<gateway>', 'as listed: gw_…')
+      .description('free what a gateway holds whose disk is gone for good')
+      .action((id: string) => retire(cli, id))
   },
 }
 
@@ -326,4 +335,25 @@ async function report(cli: Cli, options: ReportOptions): Promise<void> {
     const more = answer.hasMore ? '\n(more hours than shown: narrow them with --from and --to)' : ''
     return `${cli.table(columns, cells)}${more}`
   })
+}
+
+const gatewayRow = z.object({ gatewayId: z.string(), seenAt: z.string(), countersHeld: z.number() })
+
+async function listGateways(cli: Cli): Promise<void> {
+  const client = await cli.control()
+  const answer = await client.call('GET', '/api/v1/gateways')
+  const { data } = z.object({ data: z.array(gatewayRow) }).parse(answer)
+  const cells = data.map((row) => [
+    row.gatewayId,
+    row.seenAt.slice(0, 19).replace('T', ' '),
+    String(row.countersHeld),
+  ])
+  cli.result(data, () => cli.table(['GATEWAY', 'LAST SEEN (UTC)', 'LIMITS HELD'], cells))
+}
+
+async function retire(cli: Cli, id: string): Promise<void> {
+  const client = await cli.control()
+  const path = `/api/v1/gateways/${encodeURIComponent(id)}/retire`
+  const gateway = gatewayRow.parse(await client.call('POST', path))
+  cli.result(gateway, () => `${id} holds nothing any more.`)
 }

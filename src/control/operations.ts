@@ -11,6 +11,8 @@ import { listCreditOperation } from './endpoints/credit/list.ts'
 import { createEngine } from './endpoints/engines/create.ts'
 import { listEngines } from './endpoints/engines/list.ts'
 import { removeEngine } from './endpoints/engines/remove.ts'
+import { listGatewaysOperation } from './endpoints/gateways/list.ts'
+import { retireGatewayOperation } from './endpoints/gateways/retire.ts'
 import { createKeyOperation } from './endpoints/keys/create.ts'
 import { listKeysOperation } from './endpoints/keys/list.ts'
 import { revokeKeyOperation } from './endpoints/keys/revoke.ts'
@@ -70,6 +72,8 @@ export const operations: readonly Operation[] = [
   createEngine,
   listEngines,
   removeEngine,
+  listGatewaysOperation,
+  retireGatewayOperation,
   createKeyOperation,
   listKeysOperation,
   revokeKeyOperation,

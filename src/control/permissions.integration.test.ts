@@ -2,6 +2,7 @@
  * Every operation × every role × {own tenant, other tenant}: allowed exactly as role.ts says, and refused without effect otherwise. An operation
  * that is added without a line in `requests` fails here.
  */
+import { sql } from 'kysely'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
@@ -10,6 +11,8 @@ import {
   type ControlPlatform,
   type TestActor,
 } from '../../test/control-platform.ts'
+import { newId } from '../platform/ids.ts'
+import { platformScope } from '../platform/postgres/database.ts'
 import { platformRights, tenantRights } from '../identity/role.ts'
 import type { Operation } from './operation.ts'
 import { operations } from './operations.ts'
@@ -64,6 +67,17 @@ async function newPlan(): Promise<string> {
   return (await asOperator('POST', '/plans', { id: next(), name: next(), rank: 1 })).id
 }
 
+/** One that was last heard of long ago. */
+async function newGateway(): Promise<string> {
+  const gatewayId = newId('gw')
+  await platform.database.transaction(platformScope, (tx) =>
+    sql`INSERT INTO gateway_lives (id, gateway_id, seen_at) VALUES (${newId('lif')}, ${gatewayId}, '2026-01-01')`.execute(
+      tx,
+    ),
+  )
+  return gatewayId
+}
+
 const limit = { measure: 'requests', window: 'minute', limit: '7' }
 
 async function newPlanLimit(): Promise<{ planId: string; ruleId: string }> {
@@ -114,6 +128,8 @@ const requests: Readonly<Record<string, (tenantId: string) => Promise<Request> |
     params: { keyId: await newKey(tenantId) },
     body: { name: next() },
   }),
+  'gateways.list': () => ({}),
+  'gateways.retire': async () => ({ params: { gatewayId: await newGateway() } }),
   'limits.create': () => ({ body: limit }),
   'limits.list': () => ({}),
   'limits.remove': async (tenantId) => ({ params: { ruleId: await newLimit(tenantId) } }),

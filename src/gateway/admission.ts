@@ -6,7 +6,7 @@ import type { Hold } from '../billing/billing.ts'
 import { rate } from '../billing/rating.ts'
 import { decideUsage, type Metered } from '../billing/settlement.ts'
 import { spentOf } from '../billing/spend.ts'
-import type { Outcome } from '../billing/usage.ts'
+import type { OpenedRequest, Outcome, SettledRequest } from '../billing/usage.ts'
 import type { FinishCause, FinishReason, StreamPart, TokenUsage } from '../engines/engine.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Amounts, Extension, Grip } from '../limits/limits.ts'
@@ -14,8 +14,10 @@ import { assert } from '../platform/assert.ts'
 import { toFault, type Fault } from '../platform/fault.ts'
 import type { GatewayDeps } from './deps.ts'
 import type { Exchange } from './exchange.ts'
+import type { ClaimedLeg } from './idempotency.ts'
 import { wholeAnswerTokens, type Bounds, type Forecast } from './forecast.ts'
 import { toFinishCause } from './limit-fault.ts'
+import { receiptHeader, wantsReceipt } from './receipt.ts'
 import type { EngineAnswer } from './replicas.ts'
 import type { OfferedModel } from './stages/resolve-model.ts'
 import type { Work } from './work.ts'
@@ -34,16 +36,23 @@ export interface AdmissionJob {
   readonly model: OfferedModel
   readonly work: Work
   readonly exchange: Exchange
+  readonly leg: ClaimedLeg
 }
+
+type AdmissionDeps = Pick<
+  GatewayDeps,
+  'billing' | 'clock' | 'metrics' | 'outputs' | 'inputs' | 'latencies' | 'receipts'
+>
 
 /** One admitted request. Leaving its scope settles it, if the end of the stream has not. */
 export class Admission implements AsyncDisposable {
   readonly #hold: Hold
+  readonly #opened: OpenedRequest
   readonly #grip: Grip
   readonly #bounds: Bounds
   readonly #forecast: Forecast
   readonly #job: AdmissionJob
-  readonly #deps: Pick<GatewayDeps, 'clock' | 'metrics' | 'outputs' | 'inputs'>
+  readonly #deps: AdmissionDeps
   readonly #startedMs: number
   /** A delta is at least one token. */
   #deltas = 0
@@ -56,6 +65,7 @@ export class Admission implements AsyncDisposable {
   #replicaId: string | undefined
   #failure: Fault | undefined
   #settled = false
+  #receipt: string | undefined
   /** Output tokens that its limits have reserved so far: none is passed on beyond them. */
   #reservedTokens: number
   /** Where a limit ended the answer: what came beyond was not passed on, and is not billed. */
@@ -64,14 +74,16 @@ export class Admission implements AsyncDisposable {
   constructor(
     admitted: {
       readonly hold: Hold
+      readonly opened: OpenedRequest
       readonly grip: Grip
       readonly bounds: Bounds
       readonly forecast: Forecast
     },
     job: AdmissionJob,
-    deps: Pick<GatewayDeps, 'clock' | 'metrics' | 'outputs' | 'inputs'>,
+    deps: AdmissionDeps,
   ) {
     this.#hold = admitted.hold
+    this.#opened = admitted.opened
     this.#grip = admitted.grip
     this.#bounds = admitted.bounds
     this.#forecast = admitted.forecast
@@ -124,6 +136,11 @@ export class Admission implements AsyncDisposable {
     yield* finishes
     yield { type: 'usage', usage }
     yield { type: 'end' }
+  }
+
+  /** Signed; only once it is settled, and for a client that asks for it. */
+  get receipt(): string | undefined {
+    return this.#receipt
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -277,12 +294,33 @@ export class Admission implements AsyncDisposable {
   }
 
   /** What the next requests like this one will reserve. */
-  #learn(usage: TokenUsage): void {
+  #learn(usage: TokenUsage, nowMs: number): void {
     const { caller, model, work } = this.#job
+    if (this.streamsFromEngine && this.#firstDeltaMs !== undefined)
+      this.#deps.latencies.learn(caller.apiKeyId, model.model.id, {
+        timeToFirstTokenMs: this.#firstDeltaMs - this.#startedMs,
+        durationMs: nowMs - this.#startedMs,
+        outputTokens: usage.outputTokens,
+      })
     if (work.kind === 'chat')
       this.#deps.outputs.learn(caller.apiKeyId, model.model.id, usage.outputTokens)
     const ratio = (usage.inputTokens / Math.max(1, work.estimatedInputTokens)) * ratioScale
     this.#deps.inputs.learn(caller.apiKeyId, model.model.id, Math.ceil(ratio))
+  }
+
+  /** What budgets have reserved for it, on top of what earlier legs were charged. */
+  #chargeableNanos(): bigint | undefined {
+    const reserved = this.#grip.reserved('amount')
+    return reserved === undefined ? undefined : reserved + this.#opened.alreadyChargedNanos
+  }
+
+  /** The head of a stream may have gone; then the stream has it. */
+  #giveReceipt(settled: SettledRequest): void {
+    const { exchange } = this.#job
+    if (!wantsReceipt(exchange)) return
+    const { gatewayId } = this.#deps.billing
+    this.#receipt = this.#deps.receipts.sign({ request: this.#opened, settled, gatewayId })
+    exchange.addHeaders({ [receiptHeader]: this.#receipt })
   }
 
   async #settle(outcome: Outcome): Promise<TokenUsage> {
@@ -302,14 +340,15 @@ export class Admission implements AsyncDisposable {
           ? undefined
           : Math.round(this.#firstDeltaMs - this.#startedMs),
       durationMs: Math.round(nowMs - this.#startedMs),
-      amountMaxNanos: this.#grip.reserved('amount'),
+      amountMaxNanos: this.#chargeableNanos(),
       chargeLimits: (amountNanos) =>
         this.#grip.settle((measure) =>
           isVoided && measure !== 'requests' ? 0n : spentOf(measure, usage, amountNanos),
         ),
     })
     this.#grip.release()
-    if (outcome === 'completed' && !suspect) this.#learn(usage)
+    if (outcome === 'completed' && !suspect) this.#learn(usage, nowMs)
+    this.#giveReceipt(settled)
     this.#deps.metrics.settled({
       model: this.#job.model.model.id,
       outcome,

@@ -1,11 +1,14 @@
 /** What the gateway's stages are given. Built in app/wire-gateway.ts; tests build their own. */
 import type { Billing } from '../billing/billing.ts'
+import type { ReceiptSigner } from '../billing/receipt.ts'
 import type { Catalogue } from '../catalog/catalogue.ts'
+import type { Idempotency } from '../idempotency/idempotency.ts'
 import type { KeyDirectory } from '../identity/key-directory.ts'
 import type { Limits } from '../limits/limits.ts'
 import type { OutputEstimator } from '../limits/output-estimate.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
+import type { LatencyEstimator } from './latency-estimate.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import type { Replicas } from './replicas.ts'
 
@@ -20,6 +23,11 @@ export interface GatewayDeps {
   readonly outputs: OutputEstimator
   /** How many tokens engines counted for a hundred that we estimated. */
   readonly inputs: OutputEstimator
+  /** How long answers used to take. */
+  readonly latencies: LatencyEstimator
+  /** Asked only for requests that carry a key. */
+  readonly idempotency: Idempotency
+  readonly receipts: ReceiptSigner
   /** The status of a refusal that waiting does not cure: an exhausted budget. */
   readonly quotaStatus: 402 | 429
   readonly metrics: GatewayMetrics

@@ -10,6 +10,8 @@ export interface Answer<SomeWork extends Work = Work> {
   readonly work: SomeWork
   readonly model: OfferedModel
   readonly parts: AsyncIterable<StreamPart>
+  /** The signed receipt, once the request is settled; `undefined` before, and for those who did not ask for one. */
+  readonly receipt: () => string | undefined
   readonly deps: GatewayDeps
 }
 

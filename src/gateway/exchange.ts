@@ -5,6 +5,7 @@ import { gunzip } from 'node:zlib'
 import { Fault } from '../platform/fault.ts'
 
 export interface Exchange {
+  /** The client knows the request by it; all legs of one request share it. */
   readonly requestId: string
   readonly headers: IncomingHttpHeaders
   readonly ip: string
@@ -14,6 +15,8 @@ export interface Exchange {
   readonly signal: AbortSignal
   /** Whether the client itself ended the exchange early. */
   readonly clientLeft: boolean
+  /** Becomes a further leg of an earlier request. */
+  adoptRequestId(requestId: string): void
   /** Adds headers to the answer, whatever it will be; its own win over these. */
   addHeaders(headers: Readonly<Record<string, string>>): void
   /** Ends whatever still works for this exchange. */
@@ -68,16 +71,19 @@ export function openExchange(options: {
   response.on('close', onClose)
   const totalTimer = setTimeout(() => abort.abort(ended), limits.totalTimeoutMs)
 
+  let requestId = options.requestId
   let added: Readonly<Record<string, string>> = {}
   const head = (headers: Readonly<Record<string, string>>): Record<string, string> => ({
     ...options.commonHeaders,
-    'x-request-id': options.requestId,
+    'x-request-id': requestId,
     ...added,
     ...headers,
   })
 
   return {
-    requestId: options.requestId,
+    get requestId() {
+      return requestId
+    },
     headers: request.headers,
     ip: options.ip,
     startedMs: options.startedMs,
@@ -87,6 +93,9 @@ export function openExchange(options: {
     },
     get streamStarted() {
       return streamStarted
+    },
+    adoptRequestId(earlier) {
+      requestId = earlier
     },
     addHeaders(headers) {
       added = { ...added, ...headers }

@@ -22,7 +22,7 @@ export interface Forecast {
 }
 
 /** Nothing is known of this key and model yet. */
-const outputTokensDefault = 256
+export const outputTokensDefault = 256
 /** An answer of this length comes whole, so it is reserved whole. */
 export const wholeAnswerTokens = 64
 /** A request that may be cut short begins with as little as this. */

@@ -1,12 +1,14 @@
 /** The data plane's listener: the list of its routes, what holds for all of them, and how a failed call is answered. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import fastify, { type FastifyInstance } from 'fastify'
+import { receiptKeysPath } from '../billing/receipt.ts'
 import { Fault, toFault } from '../platform/fault.ts'
 import { newId } from '../platform/ids.ts'
 import type { GatewayDeps } from './deps.ts'
 import type { Endpoint } from './endpoint.ts'
 import { chatCompletions } from './endpoints/chat-completions.ts'
 import { embeddings } from './endpoints/embeddings.ts'
+import { estimate } from './endpoints/estimate.ts'
 import { listModels, retrieveModel } from './endpoints/models.ts'
 import { openExchange, type Exchange, type ExchangeLimits } from './exchange.ts'
 import { serve } from './pipeline.ts'
@@ -31,7 +33,8 @@ export interface Gateway {
 const exposedHeaders =
   'x-request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms, x-should-retry, ' +
   'x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, ' +
-  'x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens'
+  'x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ' +
+  'x-receipt, idempotency-replayed'
 
 export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gateway {
   let openRequests = 0
@@ -80,6 +83,10 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
       },
     })
   }
+  app.post('/v1/estimate', (request, reply) => {
+    reply.hijack()
+    return handle('/v1/estimate', request.raw, reply.raw, (exchange) => estimate(exchange, deps))
+  })
   app.get('/v1/models', (request, reply) => {
     reply.hijack()
     return handle('/v1/models', request.raw, reply.raw, (exchange) => listModels(exchange, deps))
@@ -90,6 +97,9 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
       retrieveModel(exchange, request.params['*'], deps),
     )
   })
+  app.get(receiptKeysPath, (_request, reply) =>
+    reply.header('cache-control', 'public, max-age=3600').send(deps.receipts.keySet),
+  )
   app.get('/health', () => ({ status: 'ok' }))
   app.get('/ready', (_request, reply) => {
     const ready = !deps.isDraining()

@@ -5,6 +5,7 @@
 import type { Endpoint } from './endpoint.ts'
 import type { Exchange } from './exchange.ts'
 import type { GatewayDeps } from './deps.ts'
+import { claimLeg } from './idempotency.ts'
 import { admit } from './stages/admit.ts'
 import { authenticate } from './stages/authenticate.ts'
 import { dispatch } from './stages/dispatch.ts'
@@ -16,10 +17,14 @@ export async function serve(
   deps: GatewayDeps,
 ): Promise<void> {
   const caller = authenticate(exchange, deps)
-  const work = endpoint.parse(await exchange.readBody())
+  const body = await exchange.readBody()
+  const work = endpoint.parse(body)
   const model = resolveModel(caller, work, deps)
-  await using admission = await admit({ caller, model, work, exchange }, deps)
+  const leg = await claimLeg({ caller, exchange, endpoint: endpoint.path, body }, deps)
+  const job = { caller, model, work, exchange, leg }
+  await using admission = await leg.open(() => admit(job, deps))
   const answer = await dispatch({ caller, model, work, exchange, admission }, deps)
   const parts = admission.meter(answer)
-  await endpoint.respond({ exchange, work, model, parts, deps })
+  const receipt = (): string | undefined => admission.receipt
+  await endpoint.respond({ exchange, work, model, parts, receipt, deps })
 }

@@ -398,3 +398,25 @@ export async function selectPrepaidCredits(
     GROUP BY tenants.id ORDER BY tenants.id`.execute(tx)
   return result.rows
 }
+
+// --------------------------------------------------------------------------------------------------------------- gateways
+
+export interface GatewayRow {
+  readonly gateway_id: string
+  readonly seen_at: Date
+  readonly unspent: bigint
+}
+
+/** Every gateway that has ever leased, the newest first: its last sign of life, and on how many counters it holds what is not spent. */
+export const selectGateways = async (tx: LimitSql): Promise<readonly GatewayRow[]> => {
+  const result = await sql<GatewayRow>`
+    SELECT g.gateway_id, max(g.seen_at) AS seen_at, count(l.rule_id) FILTER (WHERE l.granted > l.spent) AS unspent
+    FROM gateway_lives g LEFT JOIN limit_leases l ON l.life_id = g.id
+    GROUP BY g.gateway_id ORDER BY seen_at DESC LIMIT 1000
+  `.execute(tx)
+  return result.rows
+}
+
+export const reclaimLeases = async (tx: LimitSql, gatewayId: string): Promise<void> => {
+  await sql`SELECT reclaim_leases(${gatewayId}, '')`.execute(tx)
+}

@@ -17,6 +17,7 @@ import {
   getPlan,
   grantCredit,
   importShippedPlans,
+  retireGateway,
   limitMax,
   listGrants,
   listPlanRules,
@@ -31,6 +32,7 @@ import {
   updateRule,
   type NewRule,
 } from './rules.ts'
+import { newId } from '../platform/ids.ts'
 import * as store from './rules-store.ts'
 
 const nowMs = Date.parse('2026-11-21T12:30:00Z')
@@ -707,3 +709,20 @@ async function refuse(tx: Sql<unknown>, refusal: Refusal): Promise<void> {
     tx,
   )
 }
+
+test('a gateway that is gone can be retired, and one that may be running cannot', async () => {
+  const [gone, running] = [newId('gw'), newId('gw')]
+  const nowMs = Date.now()
+  await run(async (tx) => {
+    await sql`INSERT INTO gateway_lives (id, gateway_id, seen_at) VALUES (${newId('lif')}, ${gone}, now() - interval '2 minutes'), (${newId('lif')}, ${running}, now())`.execute(
+      tx,
+    )
+    expect((await retireGateway(tx, gone, nowMs)).countersHeld).toBe(0)
+  })
+  await expect(run((tx) => retireGateway(tx, running, nowMs))).rejects.toMatchObject({
+    code: 'client.conflict',
+  })
+  await expect(run((tx) => retireGateway(tx, newId('gw'), nowMs))).rejects.toMatchObject({
+    code: 'client.not_found',
+  })
+})

@@ -534,3 +534,44 @@ function refuse(
 ): Fault {
   return new Fault({ code, public: text, param })
 }
+
+/** A gateway that leases from the authority, or did. */
+export interface LeasingGateway {
+  readonly gatewayId: string
+  readonly seenAt: Date
+  /** Counters on which it holds what it has not spent. */
+  readonly countersHeld: number
+}
+
+export async function listGateways(tx: Tx): Promise<readonly LeasingGateway[]> {
+  return (await store.selectGateways(own(tx))).map(toGateway)
+}
+
+/** A gateway calls every 2 seconds; one that was silent for this long does not run. */
+const silentMs = 60_000
+
+/**
+ * Frees what a gateway holds whose disk is gone for good. Whatever its lost journal would have billed is not billed any more. Refuses a gateway that
+ * may be running: it would go on spending what others then get too.
+ */
+export async function retireGateway(
+  tx: Tx,
+  gatewayId: string,
+  nowMs: number,
+): Promise<LeasingGateway> {
+  const find = async (): Promise<LeasingGateway | undefined> =>
+    (await listGateways(tx)).find((gateway) => gateway.gatewayId === gatewayId)
+  const gateway = await find()
+  if (!gateway) throw refuse('client.not_found', 'There is no such gateway.')
+  if (nowMs - gateway.seenAt.getTime() < silentMs)
+    throw refuse(
+      'client.conflict',
+      'This gateway was heard of within the last minute. Stop it first.',
+    )
+  await store.reclaimLeases(own(tx), gatewayId)
+  return (await find()) ?? gateway
+}
+
+function toGateway(row: store.GatewayRow): LeasingGateway {
+  return { gatewayId: row.gateway_id, seenAt: row.seen_at, countersHeld: Number(row.unspent) }
+}

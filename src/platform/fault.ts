@@ -1,7 +1,7 @@
 /**
  * A fault is a failure with two messages: one that the caller may read, one for the operator.
- * Its code is `<owner>.<reason>`, where the owner tells who must act: `client`, `auth`, `limits`, `billing`, `capacity`, `upstream`,
- * `platform`. Every code is described in docs/failure-modes.md, and a test compares the two.
+ * Its code is `<owner>.<reason>`, where the owner tells who must act: `client`, `auth`, `limits`, `idempotency`, `billing`,
+ * `capacity`, `upstream`, `platform`. Every code is described in docs/failure-modes.md, and a test compares the two.
  */
 export const faultCodes = {
   // code: HTTP status
@@ -33,6 +33,10 @@ export const faultCodes = {
   'limits.quota_exhausted': 429,
   'limits.payment_required': 402,
   'limits.unavailable': 503,
+  'idempotency.key_reused': 422,
+  'idempotency.in_progress': 409,
+  'idempotency.exhausted': 409,
+  'idempotency.unavailable': 503,
   'billing.journal_full': 503,
   'billing.journal_failed': 503,
   'upstream.unreachable': 502,

@@ -7,6 +7,8 @@ import type { AddressInfo } from 'node:net'
 
 export interface StubModel {
   readonly tokenEveryMs: number
+  /** So many at a time; 1 when left out. */
+  readonly burst?: number
   /** Tokens when the request asks for no fewer. */
   readonly tokens: number
   readonly refusesWith?: number
@@ -35,6 +37,7 @@ export const stubModels: Readonly<Record<string, StubModel>> = {
   'stub/steady:1': { tokenEveryMs: 50, tokens: 100_000 },
   'stub/limited:1': { tokenEveryMs: 1, tokens: 1, refusesWith: 429 },
   'stub/quick:1': { tokenEveryMs: 4, tokens: 100_000 },
+  'stub/flooding:1': { tokenEveryMs: 1, burst: 100, tokens: 1_000_000 },
   'stub/dying:1': { tokenEveryMs: 4, tokens: 100_000, diesAfter: 20 },
   'stub/boasting:1': { tokenEveryMs: 4, tokens: 100_000, claims: 1e12 },
   'stub/modest:1': { tokenEveryMs: 4, tokens: 100_000, claims: 0 },
@@ -140,7 +143,9 @@ async function emit(
   if (body.stream) response.setHeader('content-type', 'text/event-stream')
   let sent = 0
   while (sent < tokens) {
-    await new Promise((resolve) => setTimeout(resolve, model.tokenEveryMs))
+    if (sent % (model.burst ?? 1) === 0)
+      await new Promise((resolve) => setTimeout(resolve, model.tokenEveryMs))
+    if (response.writableNeedDrain) await room(response)
     if (response.destroyed) return
     if (sent === model.diesAfter) {
       response.destroy()
@@ -163,6 +168,17 @@ async function emit(
     )
   }
   record({ inputTokens, outputTokens: sent, finished: true })
+}
+
+/** Resolves when the gateway reads again, or has gone. */
+function room(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off('drain', done).off('close', done)
+      resolve()
+    }
+    response.on('drain', done).on('close', done)
+  })
 }
 
 async function readBody(request: IncomingMessage): Promise<ChatBody | undefined> {

@@ -10,6 +10,7 @@ export interface StubbedPlatform extends Omit<Platform, 'stop'> {
   readonly engine: StubEngine
   readonly apiUrl: string
   readonly apiKey: string
+  readonly adminToken: string
   readonly supervisorPid: number
   control(method: string, path: string, body?: unknown): Promise<unknown>
   /** One whole answer of so many tokens. */
@@ -19,25 +20,36 @@ export interface StubbedPlatform extends Omit<Platform, 'stop'> {
   stop(): Promise<void>
 }
 
+export interface StubbedOptions extends Omit<StartOptions, 'dataDirectory'> {
+  /** More lines for colonnade.yaml. */
+  readonly configuration?: string
+  /** Used instead of a new one, and left running. */
+  readonly engine?: StubEngine
+  /** Of the first start on this data folder; it knows the engine, too. */
+  readonly secrets?: Pick<StubbedPlatform, 'apiKey' | 'adminToken'> | undefined
+}
+
 const replicaTimeoutMs = 10_000
 
 export async function startWithStub(
   dataDirectory: string,
-  options: Omit<StartOptions, 'dataDirectory'> = {},
+  { configuration = '', engine: given, secrets, ...options }: StubbedOptions = {},
 ): Promise<StubbedPlatform> {
-  writeFileSync(join(dataDirectory, 'colonnade.yaml'), 'defaultModels: false\n')
-  const engine = await startStubEngine()
+  writeFileSync(join(dataDirectory, 'colonnade.yaml'), `defaultModels: false\n${configuration}`)
+  const engine = given ?? (await startStubEngine())
   const platform = await startPlatform({ dataDirectory, ...options }).catch(async (error) => {
-    await engine.close()
+    if (!given) await engine.close()
     throw error
   })
-  const { apiUrl, controlUrl, apiKey = '', adminToken = '' } = platform.ready
+  const { apiUrl, controlUrl } = platform.ready
+  const { apiKey = '', adminToken = '' } = secrets ?? platform.ready
   const supervisorPid = findSupervisor(platform)
   const self: StubbedPlatform = {
     ...platform,
     engine,
     apiUrl,
     apiKey,
+    adminToken,
     supervisorPid,
     control: (method, path, body) => control({ controlUrl, adminToken }, method, path, body),
     chat: (model, tokens) =>
@@ -54,21 +66,34 @@ export async function startWithStub(
     roleProcess: (role) => findRole(supervisorPid, role),
     async stop() {
       await platform.stop()
-      await engine.close()
+      if (!given) await engine.close()
     },
   }
   try {
-    await self.control('POST', '/api/v1/engines', { url: engine.url, category: 'chat' })
-    await until('the stub engine serves', replicaTimeoutMs, async () => {
-      const response = await self.chat('stub/quick:1', 1)
-      await response.text()
-      return response.ok
-    })
+    if (!secrets)
+      await self.control('POST', '/api/v1/engines', { url: engine.url, category: 'chat' })
+    await until('the stub engine serves', replicaTimeoutMs, () =>
+      secrets ? offersModels(self) : answers(self),
+    )
     return self
   } catch (error) {
     await self.stop()
     throw error
   }
+}
+
+async function answers(at: StubbedPlatform): Promise<boolean> {
+  const response = await at.chat('stub/quick:1', 1)
+  await response.text()
+  return response.ok
+}
+
+/** Asked of a platform whose ledger shall stay as it is. */
+async function offersModels(at: StubbedPlatform): Promise<boolean> {
+  const response = await fetch(`${at.apiUrl}/models`, {
+    headers: { authorization: `Bearer ${at.apiKey}` },
+  })
+  return (await response.text()).includes('stub/quick:1')
 }
 
 /** The launcher's only child. */

@@ -1,117 +1,112 @@
-/** Kills the gateway at random instants under mixed load, and hands the evidence to the judge. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { openBooks, type Books } from '../e2e/books.ts'
-import { descendantsOf } from '../e2e/processes.ts'
-import { startWithStub, type StubbedPlatform } from '../e2e/stubbed-platform.ts'
+/**
+ * Kills one of two gateways again and again under mixed load: at a random instant, or at a random passage of a random point between two
+ * steps that belong together. Then applies all journals again from their first record, and hands the evidence to the judge.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Act, Point } from '../chaos/injection/plan.ts'
+import { below, pick, seededRandom } from '../chaos/random.ts'
+import { openScene, type GatewayProcess, type Scene } from '../chaos/scene.ts'
+import { isAlive } from '../e2e/processes.ts'
 import { until } from '../e2e/until.ts'
-import { startLoad } from './load.ts'
-import { judge, type Verdict } from './verdict.ts'
+import { archiveJournals } from './journal-archive.ts'
+import { replay } from './replay.ts'
+import type { Verdict } from './verdict.ts'
 
-const clients = 16
-const model = 'stub/quick:1'
-const inputNanos = 1_000n
-const outputNanos = 3_000n
-const earliestKillMs = 100
-const latestKillMs = 1_500
-const restartTimeoutMs = 20_000
-const shippingTimeoutMs = 60_000
-
-export async function killRounds(options: {
+export interface KillOptions {
   readonly rounds: number
   readonly seed: number
+  readonly ratePerSecond: number
+  /** The load goes on until so many were made, also after the last kill. */
+  readonly requestsMin: number
+  /** How often all journals are applied again. */
+  readonly replays: number
   readonly say: (line: string) => void
-}): Promise<Verdict> {
+}
+
+export interface KillReport extends Verdict {
+  /** How many died at which point. */
+  readonly deaths: ReadonlyMap<string, number>
+  readonly replayedEvents: number
+}
+
+interface Failpoint {
+  readonly point: Point
+  readonly act: Act['do'] & ('kill' | 'tear')
+  /** The point is passed more often than this within some seconds of load. */
+  readonly passagesMax: number
+}
+
+const failpoints: readonly [Failpoint, ...Failpoint[]] = [
+  { point: 'open.before-write', act: 'kill', passagesMax: 100 },
+  { point: 'open.after-write', act: 'kill', passagesMax: 100 },
+  { point: 'progress.after-write', act: 'kill', passagesMax: 20 },
+  { point: 'settle.before-write', act: 'kill', passagesMax: 100 },
+  { point: 'settle.after-write', act: 'kill', passagesMax: 100 },
+  { point: 'journal.write', act: 'tear', passagesMax: 100 },
+  { point: 'ledger.before-commit', act: 'kill', passagesMax: 5 },
+  { point: 'ledger.commit-sent', act: 'kill', passagesMax: 5 },
+  { point: 'ledger.after-commit', act: 'kill', passagesMax: 5 },
+]
+/** Of the kills, how many come at an instant that nothing in the program chooses. */
+const plainShare = 0.3
+const plainMsMax = 1_500
+const fireTimeoutMs = 8_000
+const deathTimeoutMs = 5_000
+
+export async function killRounds(options: KillOptions): Promise<KillReport> {
+  const { rounds, say } = options
   const random = seededRandom(options.seed)
-  const dataDirectory = mkdtempSync(join(tmpdir(), 'colonnade-kill-'))
-  const platform = await startWithStub(dataDirectory).catch((error: unknown) => {
-    rmSync(dataDirectory, { recursive: true, force: true })
-    throw error
-  })
-  let books: Books | undefined
+  // Small segments, so that the journal is rolled and deleted many times.
+  await using scene = await openScene({ random, configuration: 'journal:\n  segmentBytes: 1048576\n' })
+  using archive = archiveJournals([scene.segments(1), scene.segments(2)])
+  const load = scene.load({ ratePerSecond: options.ratePerSecond })
+  const deaths = new Map<string, number>()
   try {
-    books = await openBooks(dataDirectory)
-    await setPrices(platform, books)
-    // Requests before the prices were set are not part of the case.
-    const before = new Set((await books.usage()).map((row) => row.requestId))
-    const load = startLoad({ ...platform, model, clients, random })
-    for (let round = 1; round <= options.rounds; round += 1) {
-      const waitMs = earliestKillMs + random() * (latestKillMs - earliestKillMs)
-      await new Promise((resolve) => setTimeout(resolve, waitMs))
-      const pid = await killGateway(platform)
-      options.say(
-        `round ${round} of ${options.rounds}: killed gateway ${pid} after ${Math.round(waitMs)} ms`,
-      )
+    for (let round = 1; round <= rounds; round += 1) {
+      const [victim, place] = await killOne(scene)
+      deaths.set(place, (deaths.get(place) ?? 0) + 1)
+      say(`${round} of ${rounds}: gateway ${victim.index} died at ${place}; ${load.seen.length} requests`)
+      await scene.whole([victim.pid])
     }
-    const seen = await load.stop()
-    await shipped(books, platform)
-    return judge({
-      seen,
-      truth: new Map([...platform.engine.truth].filter(([id]) => !before.has(id))),
-      usage: (await books.usage()).filter((row) => !before.has(row.requestId)),
-      sums: await books.sums(),
-      inputNanos,
-      outputNanos,
-    })
+    while (load.seen.length < options.requestsMin) {
+      await sleep(5_000)
+      say(`${load.seen.length} of ${options.requestsMin} requests`)
+    }
   } finally {
-    await books?.close()
-    await platform.stop()
-    rmSync(dataDirectory, { recursive: true, force: true })
+    await load.stop()
+  }
+  const verdict = await scene.verdict(load.seen)
+  const replayed = await replay(scene, archive, options.replays, say)
+  const again = await scene.verdict(load.seen)
+  return {
+    ...verdict,
+    faults: [...verdict.faults, ...replayed.faults, ...again.faults],
+    deaths,
+    replayedEvents: replayed.events,
   }
 }
 
-async function setPrices(platform: StubbedPlatform, books: Books): Promise<void> {
-  const [tenant] = await books.query('SELECT price_list_id FROM tenants')
-  await platform.control('POST', '/api/v1/prices', {
-    modelId: model,
-    priceListId: tenant?.['price_list_id'],
-    amounts: { input_token: String(inputNanos), output_token: String(outputNanos) },
-  })
-  await until('the price is known to the gateway', 10_000, async () => {
-    const before = (await books.usage()).length
-    await platform.chat(model, 1)
-    const usage = await until('the probe is billed', 10_000, async () => {
-      const rows = await books.usage()
-      return rows.length > before ? rows : undefined
-    })
-    return usage.some(
-      (row) => row.amountNanos === BigInt(row.inputTokens) * inputNanos + outputNanos,
+/** Resolves when one gateway is dead, with the place at which it died. */
+async function killOne(scene: Scene): Promise<readonly [GatewayProcess, string]> {
+  const { random } = scene
+  const living = scene.gateways()
+  const victim = living[below(random, living.length)]
+  if (!victim) throw new Error('no gateway lives')
+  const isDead = (): boolean => !isAlive(victim.pid)
+  if (random() >= plainShare) {
+    const { point, act, passagesMax } = pick(random, failpoints)
+    const passage = 1 + below(random, passagesMax)
+    scene.arm(
+      victim.index,
+      point,
+      act === 'tear' ? { do: 'tear', share: random() } : { do: 'kill' },
+      passage,
     )
-  })
-}
-
-async function killGateway(platform: StubbedPlatform): Promise<number> {
-  const gateway = platform.roleProcess('gateway')
-  process.kill(gateway, 'SIGKILL')
-  await until('another gateway answers', restartTimeoutMs, async () => {
-    const alive = descendantsOf(platform.supervisorPid).map((entry) => entry.pid)
-    if (alive.includes(gateway)) return undefined
-    const response = await fetch(`${platform.apiUrl.replace(/\/v1$/, '')}/ready`)
-    return response.ok
-  })
-  return gateway
-}
-
-/** The journal is shipped behind the requests: wait until each that reached the engine is in the ledger, and nothing is held. */
-async function shipped(books: Books, platform: StubbedPlatform): Promise<void> {
-  await until('the journal is in the ledger', shippingTimeoutMs, async () => {
-    const known = new Set((await books.usage()).map((row) => row.requestId))
-    const all = [...platform.engine.truth.keys()].every((id) => known.has(id))
-    return all && (await books.sums()).held === 0n
-  }).catch(() => {
-    // The judge names what is missing better than this would.
-  })
-}
-
-/** Mulberry32: small, and the same numbers from the same seed everywhere. */
-function seededRandom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = state
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+    const died = await until('it dies', fireTimeoutMs, isDead).catch(() => false)
+    if (died) return [victim, act === 'tear' ? 'a torn write' : point]
   }
+  await sleep(random() * plainMsMax)
+  process.kill(victim.pid, 'SIGKILL')
+  await until('it is dead', deathTimeoutMs, isDead)
+  return [victim, 'a random instant']
 }

@@ -2,16 +2,11 @@
 import { expect, test } from 'vitest'
 import { judge, type Evidence } from './verdict.ts'
 
+const stream = { status: 200, streamed: true, left: false, startedMs: 0 }
 const sound: Evidence = {
   seen: [
-    { requestId: 'a', status: 200, streamed: true, completed: true, outputTokensClaimed: 10 },
-    {
-      requestId: 'b',
-      status: 200,
-      streamed: true,
-      completed: false,
-      outputTokensClaimed: undefined,
-    },
+    { ...stream, requestId: 'a', completed: true, outputTokensClaimed: 10 },
+    { ...stream, requestId: 'b', completed: false, outputTokensClaimed: undefined },
   ],
   truth: new Map([
     ['a', [{ inputTokens: 7, outputTokens: 10, finished: true }]],
@@ -42,7 +37,7 @@ const sound: Evidence = {
 const [completed, crashed] = sound.usage
 
 test('sound books have no fault', () => {
-  expect(judge(sound)).toEqual({ requests: 2, completed: 1, crashed: 1, faults: [] })
+  expect(judge(sound)).toEqual({ requests: 2, completed: 1, crashed: 1, left: 0, faults: [] })
 })
 
 test.each([
@@ -71,6 +66,16 @@ test.each([
         ['b', [{ inputTokens: 7, outputTokens: 200, finished: false }]],
       ]),
     },
+  },
+  {
+    name: 'a client that left and pays more than was emitted',
+    change: {
+      usage: [completed, { ...crashed, outcome: 'client_left', outputTokens: 71, amountNanos: 220n }],
+    },
+  },
+  {
+    name: 'an outcome that no one can explain',
+    change: { usage: [completed, { ...crashed, outcome: 'guardrail_stopped' }] },
   },
   { name: 'a crash that is not in the ledger', change: { usage: [completed] } },
   {

@@ -13,12 +13,16 @@ export interface Evidence {
   readonly sums: Sums
   readonly inputNanos: bigint
   readonly outputNanos: bigint
+  /** Where buffers between engine and gateway hold more than usual. */
+  readonly leavingTokensMax?: number | undefined
 }
 
 export interface Verdict {
   readonly requests: number
   readonly completed: number
   readonly crashed: number
+  /** Their client went away. */
+  readonly left: number
   /** One sentence for each broken promise; empty when all were kept. */
   readonly faults: readonly string[]
 }
@@ -27,6 +31,8 @@ export interface Verdict {
 const progressWindowTokens = 64
 /** What the engine may still write to a connection whose other end has just died. */
 const lateTokensMax = 16
+/** A client that leaves is noticed, and the engine told to stop, within a second: so many tokens of a quick engine. */
+const leavingTokensUsually = 250
 
 export function judge(evidence: Evidence): Verdict {
   const { seen, truth, usage } = evidence
@@ -44,6 +50,7 @@ export function judge(evidence: Evidence): Verdict {
     requests: seen.length,
     completed: completed.length,
     crashed: usage.filter((row) => row.outcome === 'crashed').length,
+    left: usage.filter((row) => row.outcome === 'client_left').length,
     faults,
   }
 }
@@ -77,29 +84,49 @@ function judgeRows(
   id: string,
   rows: readonly UsageRow[],
   emitted: readonly Emitted[],
-  prices: Pick<Evidence, 'inputNanos' | 'outputNanos'>,
+  evidence: Evidence,
 ): readonly string[] {
   const [row] = rows
   if (!row || rows.length > 1) return [`${id} is in the ledger ${rows.length} times`]
   if (emitted.length > 1) return [`${id} was sent to the engine ${emitted.length} times`]
   const amount =
-    BigInt(row.inputTokens) * prices.inputNanos + BigInt(row.outputTokens) * prices.outputNanos
+    BigInt(row.inputTokens) * evidence.inputNanos + BigInt(row.outputTokens) * evidence.outputNanos
   if (row.outcome === 'voided') {
     return row.amountNanos === 0n ? [] : [`${id} is voided and costs ${row.amountNanos}`]
   }
   if (row.amountNanos !== amount) {
     return [`${id}: ${row.amountNanos} nanos for ${row.inputTokens} + ${row.outputTokens} tokens`]
   }
-  if (row.outcome !== 'crashed') return []
-  const really = emitted[0]?.outputTokens ?? 0
-  if (row.inputTokens === 0) return [`${id} crashed and its input is not billed`]
+  const { leavingTokensMax } = evidence
+  const lostMax =
+    row.outcome === 'client_left' && leavingTokensMax !== undefined
+      ? leavingTokensMax
+      : lostTokensMax[row.outcome]
+  return judgeTokens(id, row, emitted[0]?.outputTokens ?? 0, lostMax)
+}
+
+/** Of what the engine emitted, how much may be missing from the bill. More than was emitted never is on it. */
+const lostTokensMax: Readonly<Record<string, number>> = {
+  completed: 0,
+  crashed: progressWindowTokens + lateTokensMax,
+  client_left: leavingTokensUsually,
+  upstream_failed: leavingTokensUsually,
+}
+
+function judgeTokens(
+  id: string,
+  row: UsageRow,
+  really: number,
+  lostMax: number | undefined,
+): readonly string[] {
+  const { outcome } = row
+  if (lostMax === undefined) return [`${id} ended as ${outcome}, which nothing here explains`]
+  if (row.inputTokens === 0) return [`${id} ${outcome}: its input is not billed`]
   if (row.outputTokens > really) {
-    return [`${id} crashed: billed ${row.outputTokens}, the engine emitted only ${really}`]
+    return [`${id} ${outcome}: billed ${row.outputTokens}, the engine emitted only ${really}`]
   }
-  if (really - row.outputTokens > progressWindowTokens + lateTokensMax) {
-    return [
-      `${id} crashed: billed ${row.outputTokens} of ${really} tokens, more than a window is lost`,
-    ]
+  if (really - row.outputTokens > lostMax) {
+    return [`${id} ${outcome}: billed ${row.outputTokens} of ${really} tokens, too many are lost`]
   }
   return []
 }

@@ -21,6 +21,7 @@ export const domains = [
   'router',
   'fleet',
   'audit',
+  'idempotency',
   'weights',
 ]
 
@@ -36,7 +37,8 @@ const exceptions: readonly { from: RegExp; to: RegExp; because: string }[] = [
 /** Domains may name each other's types along these lines only. */
 const typeOnlyAcross: Readonly<Record<string, readonly string[]>> = {
   limits: ['identity'],
-  billing: ['identity'],
+  // A settlement says what was spent of which counters.
+  billing: ['identity', 'limits'],
   // The price that is pinned at admission is billing's noun; the catalogue looks it up.
   catalog: ['billing'],
   audit: ['identity'],
@@ -47,10 +49,25 @@ const typeOnlyAcross: Readonly<Record<string, readonly string[]>> = {
 /** Folders inside domains whose business is a disk or a network. */
 const ioFolders = ['src/billing/journal/', 'src/weights/']
 /** Files of domains with the same licence, besides front doors, `store.ts` and `client.ts`. */
-const ioFiles = ['src/billing/shipper.ts', 'src/billing/report.ts']
+const ioFiles = [
+  'src/billing/shipper.ts',
+  'src/billing/totals.ts',
+  'src/billing/report.ts',
+  'src/billing/reconciliation.ts',
+  'src/billing/receipts.ts',
+  'src/limits/rules.ts',
+  'src/limits/rules-store.ts',
+  'src/idempotency/answers.ts',
+]
 
-/** Doors besides `<module>.ts`. `billing.ts` is for gateways, who write; `report.ts` for control, which reads. */
-const otherFrontDoors = ['src/billing/report.ts']
+/** Doors besides `<module>.ts`, which is for gateways: for control, who reads the books, and who sets limits and reads about them. */
+const otherFrontDoors = [
+  'src/billing/report.ts',
+  'src/billing/reconciliation.ts',
+  'src/billing/receipts.ts',
+  'src/limits/rules.ts',
+  'src/idempotency/answers.ts',
+]
 /** Pure files inside a folder of I/O. */
 const pureFiles = ['src/weights/defaults.ts', 'src/weights/progress.ts']
 

@@ -263,16 +263,20 @@ interface SettleLine extends UsageLine {
   readonly currency: string
   readonly amount_nanos: string
   readonly settled_at: string
+  readonly engine_counted?: boolean
 }
 
 interface ProgressLine extends UsageLine {
   readonly replica_id?: string
 }
 
+export interface ReadSettlement extends TalliedSettlement {
+  readonly sequence: bigint
+  readonly engineCounted: boolean
+}
+
 /** A settlement as it is counted; `undefined` for any other line. */
-export function readSettlement(
-  line: string,
-): (TalliedSettlement & { readonly sequence: bigint }) | undefined {
+export function readSettlement(line: string): ReadSettlement | undefined {
   if (!line.startsWith(settlePrefix)) return undefined
   const settled = JSON.parse(line) as SettleLine
   return {
@@ -285,6 +289,7 @@ export function readSettlement(
     settledAtMs: Date.parse(settled.settled_at),
     usage: toUsage(settled),
     amountNanos: BigInt(settled.amount_nanos),
+    engineCounted: settled.engine_counted ?? false,
   }
 }
 

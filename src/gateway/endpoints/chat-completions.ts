@@ -15,33 +15,16 @@ export const chatCompletions = defineEndpoint<ChatCompletionsWork>({
   method: 'POST',
   path: '/v1/chat/completions',
 
-  parse(bytes) {
-    const request = parseChatRequest(parseBoundedJson(bytes))
-    const body = toEngineBody(request)
-    const size = sizeInput(body)
-    const maxOutputTokens = request.max_completion_tokens ?? request.max_tokens ?? undefined
-    return {
-      kind: 'chat',
-      endpoint: '/v1/chat/completions',
-      modelName: request.model,
-      streamed: request.stream === true,
-      includeUsage: request.stream_options?.include_usage === true,
-      body,
-      choices: request.n ?? 1,
-      maxOutputTokens,
-      estimatedInputTokens: size.estimatedTokens,
-      inputTokensMax: size.tokensMax,
-      longestTextBytes: size.textBytes,
-    }
-  },
+  parse: (bytes) => toChatWork(parseBoundedJson(bytes)),
 
-  async respond({ exchange, work, model, parts, deps }) {
+  async respond({ exchange, work, model, parts, receipt, deps }) {
     const options = {
       id: `chatcmpl-${exchange.requestId.replace(/^req_/, '')}`,
       createdSeconds: Math.floor(deps.clock.nowMs() / 1_000),
       model: model.model.id,
       systemFingerprint: 'fp_colonnade',
       includeUsage: work.includeUsage,
+      receipt,
     }
     if (work.streamed) {
       const encode = createChatStreamEncoder(options)
@@ -63,3 +46,22 @@ export const chatCompletions = defineEndpoint<ChatCompletionsWork>({
     )
   },
 })
+
+export function toChatWork(value: unknown): ChatCompletionsWork {
+  const request = parseChatRequest(value)
+  const body = toEngineBody(request)
+  const size = sizeInput(body)
+  return {
+    kind: 'chat',
+    endpoint: '/v1/chat/completions',
+    modelName: request.model,
+    streamed: request.stream === true,
+    includeUsage: request.stream_options?.include_usage === true,
+    body,
+    choices: request.n ?? 1,
+    maxOutputTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
+    estimatedInputTokens: size.estimatedTokens,
+    inputTokensMax: size.tokensMax,
+    longestTextBytes: size.textBytes,
+  }
+}

@@ -15,22 +15,7 @@ export const embeddings = defineEndpoint<EmbeddingsWork>({
   method: 'POST',
   path: '/v1/embeddings',
 
-  parse(bytes) {
-    const request = parseEmbeddingsRequest(parseBoundedJson(bytes))
-    const size = sizeInput({ input: request.input })
-    return {
-      kind: 'embedding',
-      endpoint: '/v1/embeddings',
-      modelName: request.model,
-      streamed: false,
-      input: request.input,
-      dimensions: request.dimensions,
-      encoding: request.encoding,
-      estimatedInputTokens: size.estimatedTokens,
-      inputTokensMax: size.tokensMax,
-      longestTextBytes: longestItemBytes(request.input),
-    }
-  },
+  parse: (bytes) => toEmbeddingsWork(parseBoundedJson(bytes)),
 
   async respond({ exchange, work, model, parts }) {
     let vectors: readonly (readonly number[])[] | undefined
@@ -51,6 +36,23 @@ export const embeddings = defineEndpoint<EmbeddingsWork>({
     await exchange.send(200, { 'content-type': 'application/json' }, body)
   },
 })
+
+export function toEmbeddingsWork(value: unknown): EmbeddingsWork {
+  const request = parseEmbeddingsRequest(value)
+  const size = sizeInput({ input: request.input })
+  return {
+    kind: 'embedding',
+    endpoint: '/v1/embeddings',
+    modelName: request.model,
+    streamed: false,
+    input: request.input,
+    dimensions: request.dimensions,
+    encoding: request.encoding,
+    estimatedInputTokens: size.estimatedTokens,
+    inputTokensMax: size.tokensMax,
+    longestTextBytes: longestItemBytes(request.input),
+  }
+}
 
 function longestItemBytes(input: EmbeddingWork['input']): number {
   return input.reduce(

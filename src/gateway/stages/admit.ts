@@ -3,6 +3,7 @@
  * reason when there is no room.
  */
 import { holdAmount } from '../../billing/rating.ts'
+import type { OpenedRequest } from '../../billing/usage.ts'
 import { Fault } from '../../platform/fault.ts'
 import { Admission, ratioScale, type AdmissionJob } from '../admission.ts'
 import type { GatewayDeps } from '../deps.ts'
@@ -24,7 +25,16 @@ export async function admit(
   job: AdmissionJob,
   deps: Pick<
     GatewayDeps,
-    'billing' | 'limits' | 'outputs' | 'inputs' | 'quotaStatus' | 'clock' | 'metrics' | 'isDraining'
+    | 'billing'
+    | 'limits'
+    | 'outputs'
+    | 'inputs'
+    | 'latencies'
+    | 'receipts'
+    | 'quotaStatus'
+    | 'clock'
+    | 'metrics'
+    | 'isDraining'
   >,
 ): Promise<Admission> {
   if (deps.isDraining()) {
@@ -54,13 +64,14 @@ export async function admit(
     })
   const { grip } = decision
   const ceiling = holdAmount(model.price, work.inputTokensMax, bounds.outputTokensMax)
+  const { alreadyChargedNanos } = job.leg
   const reserved = grip.reserved('amount')
   // With the last of a budget in hand, the charge is bound by what there was.
   const isLast = reserved !== undefined && reserved < (expected.want.amount ?? 0n)
   try {
-    const hold = await deps.billing.open({
+    const opened: OpenedRequest = {
       requestId: exchange.requestId,
-      leg: 0,
+      leg: job.leg.leg,
       tenantId: caller.tenantId,
       projectId: caller.projectId,
       apiKeyId: caller.apiKeyId,
@@ -70,18 +81,23 @@ export async function admit(
       price: model.price,
       estimatedInputTokens: work.estimatedInputTokens,
       maxOutputTokens: bounds.outputTokensMax,
-      heldNanos: isLast && reserved < ceiling ? reserved : ceiling,
+      heldNanos: isLast ? smaller(reserved + alreadyChargedNanos, ceiling) : ceiling,
       startedAtMs: deps.clock.nowMs(),
       lifeId: grip.lifeId,
       takes: grip.takes,
-      alreadyChargedNanos: 0n,
-    })
-    return new Admission({ hold, grip, bounds, forecast: expected }, job, deps)
+      alreadyChargedNanos,
+    }
+    const hold = await deps.billing.open(opened)
+    return new Admission({ hold, opened, grip, bounds, forecast: expected }, job, deps)
   } catch (error) {
     grip.settle(() => 0n)
     grip.release()
     throw error
   }
+}
+
+function smaller(a: bigint, b: bigint): bigint {
+  return a < b ? a : b
 }
 
 function callerScope(caller: AdmissionJob['caller']): {
@@ -92,7 +108,8 @@ function callerScope(caller: AdmissionJob['caller']): {
   return { tenantId: caller.tenantId, projectId: caller.projectId, apiKeyId: caller.apiKeyId }
 }
 
-function boundsOf(work: Work, offered: OfferedModel): Bounds {
+/** The most that the work may read and write. */
+export function boundsOf(work: Work, offered: OfferedModel): Bounds {
   const window = offered.model.contextWindowTokens ?? contextWindowTokensDefault
   const inputTokensMax = work.inputTokensMax
   refuseHopeless(work, offered.model.contextWindowTokens)

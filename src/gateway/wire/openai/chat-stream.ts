@@ -8,6 +8,8 @@ export interface ChatStreamOptions {
   readonly model: string
   readonly systemFingerprint: string
   readonly includeUsage: boolean
+  /** A signed receipt, from the settlement on, for a client that asked for one. */
+  readonly receipt?: (() => string | undefined) | undefined
 }
 
 export const doneEvent = 'data: [DONE]\n\n'
@@ -33,14 +35,24 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
     return event(choice, '"role":"assistant","content":"","refusal":null')
   }
 
-  /** An answer that a limit ended says so beside its choices, where clients that do not care look past it. */
+  let isReceiptGiven = false
+  /** Once: with the first part that follows the settlement. */
+  const takeReceipt = (): string | undefined => {
+    const receipt = isReceiptGiven ? undefined : options.receipt?.()
+    isReceiptGiven ||= receipt !== undefined
+    return receipt
+  }
+
+  /**
+   * A limit that ended the answer, and the receipt, stand beside the choices, where clients that do not know them look past. An event of
+   * its own without choices would break clients that read `choices[0]`, and SDKs never show a comment.
+   */
   const finish = ({
     choice,
     reason,
     cause,
   }: Extract<StreamPart, { type: 'choice-finish' }>): string => {
-    const text = event(choice, '', `"${reason}"`)
-    return cause ? text.replace(/\}\n\n$/, `,"limit":${JSON.stringify(cause)}}\n\n`) : text
+    return besides(event(choice, '', `"${reason}"`), { limit: cause, receipt: takeReceipt() })
   }
 
   return (part) => {
@@ -76,16 +88,26 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
         return introduce(part.choice) + finish(part)
       case 'usage': {
         if (!options.includeUsage) return ''
-        return `${head}"choices":[],"usage":${JSON.stringify(toWireUsage(part.usage))}}\n\n`
+        const text = `${head}"choices":[],"usage":${JSON.stringify(toWireUsage(part.usage))}}\n\n`
+        return besides(text, { receipt: takeReceipt() })
       }
-      case 'end':
-        return doneEvent
+      case 'end': {
+        // An answer without any finish: what is left is a comment, which no client trips over.
+        const receipt = takeReceipt()
+        return receipt === undefined ? doneEvent : `: receipt ${receipt}\n\n${doneEvent}`
+      }
       case 'embeddings':
         return ''
       default:
         return unreachable(part)
     }
   }
+}
+
+/** Adds fields at the end of an event's object. */
+function besides(event: string, fields: Readonly<Record<string, unknown>>): string {
+  const text = JSON.stringify(fields)
+  return text === '{}' ? event : `${event.slice(0, -'}\n\n'.length)},${text.slice(1)}\n\n`
 }
 
 export function toWireUsage(usage: TokenUsage): Record<string, unknown> {

@@ -44,6 +44,10 @@ const kinds: Readonly<Record<FaultCode, ErrorKind>> = {
   'limits.quota_exhausted': ['insufficient_quota', 'insufficient_quota'],
   'limits.payment_required': ['insufficient_quota', 'insufficient_quota'],
   'limits.unavailable': ['api_error', 'limits_unavailable'],
+  'idempotency.key_reused': ['invalid_request_error', 'idempotency_key_reused'],
+  'idempotency.in_progress': ['invalid_request_error', 'idempotency_in_progress'],
+  'idempotency.exhausted': ['invalid_request_error', 'idempotency_exhausted'],
+  'idempotency.unavailable': ['api_error', 'idempotency_unavailable'],
   'billing.journal_full': ['api_error', 'journal_full'],
   'billing.journal_failed': ['api_error', 'journal_failed'],
   'upstream.unreachable': ['api_error', 'engine_unreachable'],
@@ -70,8 +74,8 @@ export function errorHeaders(fault: Fault): Record<string, string> {
   if (fault.retryAfterMs !== undefined) {
     headers['retry-after'] = String(Math.max(1, Math.ceil(fault.retryAfterMs / 1_000)))
     headers['retry-after-ms'] = String(Math.ceil(fault.retryAfterMs))
-  } else if (fault.status === 429 || fault.status === 402) {
-    // SDKs repeat every 429 by themselves; this one stays.
+  } else if (fault.status === 429 || fault.status === 402 || fault.status === 409) {
+    // SDKs repeat every 409 and 429 by themselves; this one stays.
     headers['x-should-retry'] = 'false'
   }
   return headers

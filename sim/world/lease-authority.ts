@@ -1,0 +1,302 @@
+/**
+ * The authority over limits as a model: what `lease_limits` and its companions (migrations/0003-lease-functions.sql) do, in memory and under any
+ * clock. Each verb happens at one moment, when it is called. A test compares it with the real one, call by call.
+ */
+import type {
+  CounterId,
+  GatewayLife,
+  LeaseAnswer,
+  LeaseAuthority,
+  LeaseReply,
+  LeaseWish,
+  LimitCharge,
+  RefusalCount,
+} from '../../src/limits/authority.ts'
+
+export interface LeaseAuthorityModel extends LeaseAuthority {
+  /** What the ledger does with the charges of a usage event that it books for the first time. */
+  charge(lifeId: string, charges: readonly LimitCharge[]): void
+  /** Frees what every life of a gateway that is gone has not spent. */
+  reclaimAbandoned(gatewayId: string): void
+  /** How all counters stand, for checkers. */
+  counters(): readonly CounterState[]
+  /** By rule, subject, model, hour and whether it was a shadow rule. */
+  refusals(): readonly RefusalCount[]
+}
+
+export interface CounterState extends CounterId {
+  readonly tenantId: string
+  readonly windowEndMs: number | undefined
+  readonly granted: bigint
+  readonly recall: number
+  readonly leases: readonly LeaseState[]
+}
+
+export interface LeaseState {
+  readonly lifeId: string
+  readonly granted: bigint
+  readonly spent: bigint
+  readonly used: bigint
+  readonly held: bigint
+  readonly answered: number
+}
+
+type Mutable<Row> = { -readonly [Key in keyof Row]: Row[Key] }
+
+interface Counter extends CounterId {
+  readonly tenantId: string
+  readonly windowEndMs: number | undefined
+  granted: bigint
+  recall: number
+  tightUntilMs: number
+}
+
+interface Life {
+  readonly gatewayId: string
+  seenAtMs: number
+  ended: boolean
+}
+
+/** A life that called within this time lives. */
+const livingMs = 10_000
+/** One that did within this may be starting again. */
+const lostMs = 60_000
+const tightMs = 5_000
+/** More seldom than this, a call is not noted. */
+const seenMs = 1_000
+const keepWindowsMs = 2 * 86_400_000
+const purgeMax = 5_000
+
+export function createLeaseAuthority(world: {
+  readonly nowMs: () => number
+  /** `undefined`: no such rule. */
+  readonly limitOf: (ruleId: string, tenantId: string) => bigint | undefined
+  /** Carries a notice to all gateways, as `Limits.heard` takes it. */
+  readonly notify: (payload: string) => void
+}): LeaseAuthorityModel {
+  const { nowMs, limitOf } = world
+  const lives = new Map<string, Life>()
+  const counters = new Map<string, Counter>()
+  /** By counter, and then by life. Charges may come before a counter is, and after it was purged. */
+  const leases = new Map<string, Map<string, Mutable<LeaseState>>>()
+  const refusals = new Map<string, Mutable<RefusalCount>>()
+
+  const isLiving = (life: Life): boolean => !life.ended && life.seenAtMs > nowMs() - livingMs
+  const isLost = (life: Life): boolean =>
+    !isLiving(life) && life.seenAtMs >= nowMs() - lostMs && life.seenAtMs <= nowMs()
+  const countLiving = (): number => lives.values().filter(isLiving).toArray().length
+
+  const see = ({ id, gatewayId }: GatewayLife): void => {
+    const life = lives.get(id)
+    if (life?.ended) throw new Error(`life ${id} of gateway ${gatewayId} has ended`)
+    if (!life) lives.set(id, { gatewayId, seenAtMs: nowMs(), ended: false })
+    else if (life.seenAtMs < nowMs() - seenMs) life.seenAtMs = nowMs()
+  }
+  const counterOf = (wish: LeaseWish): Counter => {
+    const key = keyOf(wish)
+    let counter = counters.get(key)
+    if (!counter) {
+      const { ruleId, subject, windowStartMs, tenantId, windowEndMs } = wish
+      const id = { ruleId, subject, windowStartMs, tenantId, windowEndMs }
+      counter = { ...id, granted: 0n, recall: 0, tightUntilMs: 0 }
+      counters.set(key, counter)
+    }
+    return counter
+  }
+  const leasesOf = (counter: CounterId): Map<string, Mutable<LeaseState>> => {
+    const key = keyOf(counter)
+    const known = leases.get(key) ?? new Map<string, Mutable<LeaseState>>()
+    leases.set(key, known)
+    return known
+  }
+  const leaseOf = (counter: CounterId, lifeId: string): Mutable<LeaseState> => {
+    const ofCounter = leasesOf(counter)
+    let lease = ofCounter.get(lifeId)
+    if (!lease) {
+      lease = { lifeId, granted: 0n, spent: 0n, used: 0n, held: 0n, answered: 0 }
+      ofCounter.set(lifeId, lease)
+    }
+    return lease
+  }
+
+  const othersOf = (counter: Counter, lifeId: string, asked: number) => {
+    let unused = 0n
+    let held = 0n
+    let unanswered = 0
+    for (const lease of leasesOf(counter).values()) {
+      const life = lives.get(lease.lifeId)
+      if (lease.lifeId === lifeId || !life) continue
+      if (isLost(life)) unused += atLeastZero(lease.granted - lease.spent)
+      if (!isLiving(life)) continue
+      unused += atLeastZero(lease.granted - larger(lease.used, lease.spent))
+      held += lease.held
+      if (lease.answered < asked) unanswered += 1
+    }
+    return { unused, held, unanswered }
+  }
+
+  /** Notices leave with the commit, equal ones once. */
+  const grant = (
+    lifeId: string,
+    wish: LeaseWish,
+    limit: bigint,
+    notices: Set<string>,
+  ): LeaseReply => {
+    const counter = counterOf(wish)
+    const own = leaseOf(counter, lifeId)
+    const room = limit - (counter.granted - own.granted)
+    const isShort = wish.need > wish.used && wish.need > room
+    let asked = counter.recall
+    if (isShort) {
+      counter.tightUntilMs = nowMs() + tightMs
+      if (wish.recall === undefined) {
+        counter.recall += 1
+        notices.add(notice('recall', counter, lifeId, counter.recall))
+      }
+      asked = wish.recall ?? counter.recall
+    }
+    const tight = counter.tightUntilMs > nowMs()
+    const granted = larger(wish.keep, amountFor(wish, room, isShort, tight, counter.recall))
+    const others = othersOf(counter, lifeId, asked)
+
+    const hasAnswered = tight && wish.keep <= wish.used
+    const more = hasAnswered ? granted - wish.used : 0n
+    const answered = hasAnswered ? counter.recall : Math.max(wish.answers, own.answered)
+    const held = wish.held + more
+    if (tight && (granted < own.granted || answered > own.answered || held < own.held))
+      notices.add(notice('returned', counter, lifeId, answered))
+    counter.granted += granted - own.granted
+    Object.assign(own, { granted, used: wish.used + more, held, answered })
+    return {
+      ruleId: wish.ruleId,
+      subject: wish.subject,
+      windowStartMs: wish.windowStartMs,
+      granted,
+      limit,
+      left: limit - counter.granted,
+      unusedElsewhere: others.unused,
+      heldElsewhere: others.held,
+      tight,
+      recall: asked,
+      unanswered: isShort ? others.unanswered : 0,
+    }
+  }
+
+  const amountFor = (
+    wish: LeaseWish,
+    room: bigint,
+    isShort: boolean,
+    tight: boolean,
+    recall: number,
+  ): bigint => {
+    if (wish.wish <= wish.used || isShort) return wish.used
+    if (tight && wish.answers < recall) return smaller(wish.need, room)
+    if (tight) return smaller(wish.wish, room)
+    const share = wish.used + (room - wish.used) / BigInt(2 * Math.max(countLiving(), 1))
+    return larger(wish.need, smaller(wish.wish, share))
+  }
+
+  const reclaim = (gatewayId: string, butNot: string): void => {
+    const ended = (lifeId: string): boolean =>
+      lifeId !== butNot && lives.get(lifeId)?.gatewayId === gatewayId
+    for (const [id, life] of lives) if (ended(id)) life.ended = true
+    for (const [key, ofCounter] of leases) {
+      const counter = counters.get(key)
+      for (const lease of ofCounter.values()) {
+        if (!ended(lease.lifeId) || lease.granted === lease.spent) continue
+        if (counter) counter.granted -= lease.granted - lease.spent
+        Object.assign(lease, { granted: lease.spent, used: lease.spent, held: 0n })
+        world.notify(notice('returned', toCounterId(key), lease.lifeId, 0))
+      }
+    }
+  }
+
+  return {
+    async lease(life, wishes): Promise<LeaseAnswer> {
+      see(life)
+      const notices = new Set<string>()
+      const replies = wishes.map(() => undefined as LeaseReply | undefined)
+      const inOrder = [...wishes.entries()].toSorted(([, a], [, b]) => compare(a, b))
+      for (const [index, wish] of inOrder) {
+        const limit = limitOf(wish.ruleId, wish.tenantId)
+        if (limit !== undefined) replies[index] = grant(life.id, wish, limit, notices)
+      }
+      for (const payload of notices) world.notify(payload)
+      return { nowMs: nowMs(), gateways: Math.max(1, countLiving()), replies }
+    },
+    async reclaim(life) {
+      reclaim(life.gatewayId, life.id)
+    },
+    async end(life) {
+      reclaim(life.gatewayId, '')
+    },
+    reclaimAbandoned: (gatewayId) => reclaim(gatewayId, ''),
+    async noteRefusals(counts) {
+      for (const count of counts) {
+        const { ruleId, subject, modelId, hourMs, shadow } = count
+        const key = JSON.stringify([ruleId, subject, modelId, hourMs, shadow])
+        const known = refusals.get(key)
+        if (known) known.refusals += count.refusals
+        else refusals.set(key, { ...count })
+      }
+    },
+    async purge() {
+      const old = counters
+        .entries()
+        .filter(
+          ([, { windowEndMs: endMs }]) => endMs !== undefined && endMs < nowMs() - keepWindowsMs,
+        )
+        .take(purgeMax)
+      for (const [key] of old) {
+        counters.delete(key)
+        leases.delete(key)
+      }
+    },
+    charge(lifeId, charges) {
+      for (const charge of charges) leaseOf(charge, lifeId).spent += charge.amount
+    },
+    counters: () =>
+      [...counters.values()].map((counter) => ({
+        ...counter,
+        leases: [...leasesOf(counter).values()].map((lease) => ({ ...lease })),
+      })),
+    refusals: () => [...refusals.values()],
+  }
+}
+
+function keyOf({ ruleId, subject, windowStartMs }: CounterId): string {
+  return `${ruleId} ${subject} ${windowStartMs}`
+}
+
+function toCounterId(key: string): CounterId {
+  const [ruleId = '', subject = '', startMs] = key.split(' ')
+  return { ruleId, subject, windowStartMs: Number(startMs) }
+}
+
+function notice(
+  what: 'recall' | 'returned',
+  { ruleId, subject, windowStartMs }: CounterId,
+  lifeId: string,
+  recall: number,
+): string {
+  return JSON.stringify([what, ruleId, subject, windowStartMs, lifeId, recall])
+}
+
+/** The order of locks. */
+function compare(a: CounterId, b: CounterId): number {
+  if (a.ruleId !== b.ruleId) return a.ruleId < b.ruleId ? -1 : 1
+  if (a.subject !== b.subject) return a.subject < b.subject ? -1 : 1
+  return a.windowStartMs - b.windowStartMs
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  return a > b ? a : b
+}
+
+function smaller(a: bigint, b: bigint): bigint {
+  return a < b ? a : b
+}
+
+function atLeastZero(amount: bigint): bigint {
+  return larger(amount, 0n)
+}

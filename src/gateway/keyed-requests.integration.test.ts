@@ -1,0 +1,582 @@
+/** Idempotency keys, receipts and estimates as a client meets them: two gateways, real PostgreSQL, an engine whose answers wait for the test. */
+import { randomUUID } from 'node:crypto'
+import fs from 'node:fs'
+import { createServer as createHttpServer, type Server } from 'node:http'
+import { connect, createServer, type AddressInfo, type NetConnectOpts, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import OpenAI from 'openai'
+import { sql } from 'kysely'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
+import { readConfig } from '../app/config.ts'
+import type { Role } from '../app/lifecycle.ts'
+import { loadSecrets, secretPath } from '../app/secrets.ts'
+import { startGateway } from '../app/wire-gateway.ts'
+import { createReceiptSigner, verifyReceipt, type ReceiptVerdict } from '../billing/receipt.ts'
+import { listBilledLegs } from '../billing/receipts.ts'
+import { addModel, importShippedCatalogue } from '../catalog/catalog.ts'
+import { addExternalEngine } from '../fleet/fleet.ts'
+import { createApiKey, createProject, createTenant } from '../identity/identity.ts'
+import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
+
+let place: TestDatabase
+let database: Database
+let road: Awaited<ReturnType<typeof openRoad>>
+let engine: Awaited<ReturnType<typeof startEngine>>
+let gateways: Role[] = []
+let directory: string
+let tenantId: string
+let key: string
+
+beforeAll(async () => {
+  place = await (await postgresForTests()).createDatabase()
+  directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-keyed-'))
+  engine = await startEngine()
+  const through = new URL(place.appUrl)
+  const folder = through.searchParams.get('host')
+  const port = Number(through.port || 5_432)
+  // A server of ours listens in a folder, one that is given at an address.
+  road = await openRoad(
+    folder === null ? { host: through.hostname, port } : { path: `${folder}/.s.PGSQL.${port}` },
+  )
+  through.searchParams.delete('host')
+  through.host = `127.0.0.1:${road.port}`
+  const configOf = (index: number) =>
+    readConfig(
+      {
+        dataDirectory: directory,
+        logLevel: 'silent',
+        gateway: { port: 0, index },
+        // The second gateway's road can be closed.
+        database: { appUrl: index === 1 ? place.appUrl : through.href },
+      },
+      {},
+    )
+  const secrets = loadSecrets(secretPath(configOf(1)))
+  const pepper = { version: 1, key: secrets.peppers.get(1) ?? Buffer.alloc(0) }
+  database = openDatabase({
+    url: place.appUrl,
+    connectionsMax: 2,
+    statementTimeoutMs: 5_000,
+    applicationName: 'test',
+    onError: () => {},
+  })
+  await database.transaction(platformScope, async (tx) => {
+    await importShippedCatalogue(tx, [])
+    tenantId = (await createTenant(tx, { name: 'A', priceListId: 'standard' })).id
+    const project = await createProject(tx, tenantId, 'p')
+    const category = { chat: 'chat', vectors: 'embedding', nowhere: 'chat' } as const
+    for (const [id, kind] of Object.entries(category)) {
+      await addModel(
+        tx,
+        {
+          id,
+          category: kind,
+          contextWindowTokens: 1_000,
+          capabilities: [],
+          weightSources: [],
+          weightSha256: null,
+        },
+        { unpriced: false },
+      )
+      if (id !== 'nowhere')
+        await addExternalEngine(tx, {
+          modelId: id,
+          engineKind: 'openai-compatible',
+          baseUrl: engine.url,
+          engineModel: id,
+          sealKey: undefined,
+        })
+    }
+    key = (await createApiKey(tx, { tenantId, projectId: project.id, name: 'k' }, pepper)).secret
+  })
+  gateways = [await startGateway(configOf(1)), await startGateway(configOf(2))]
+}, 120_000)
+
+afterAll(async () => {
+  road?.open()
+  for (const gateway of gateways) await gateway.drain()
+  for (const gateway of gateways) await gateway.stop()
+  await engine?.close()
+  await road?.close()
+  await database?.close()
+  await place?.close()
+  fs.rmSync(directory, { recursive: true, force: true })
+})
+
+let idempotencyKey: string
+beforeEach(() => {
+  idempotencyKey = randomUUID()
+  engine.outputTokens = 10
+})
+afterEach(() => {
+  road.open()
+  engine.open()
+})
+
+interface Answer {
+  readonly status: number
+  readonly text: string
+  readonly headers: Headers
+  readonly requestId: string
+  readonly code: string | null | undefined
+}
+
+async function post(
+  body: Record<string, unknown> = {},
+  options: {
+    readonly gateway?: 0 | 1
+    readonly headers?: Record<string, string>
+    readonly path?: string
+    readonly signal?: AbortSignal
+  } = {},
+): Promise<Answer> {
+  const chat = {
+    model: 'chat',
+    max_tokens: 20,
+    messages: [{ role: 'user', content: 'hello' }],
+    ...body,
+  }
+  const response = await fetch(
+    `${gateways[options.gateway ?? 0]?.url}/v1${options.path ?? '/chat/completions'}`,
+    {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${key}`,
+        'content-type': 'application/json',
+        ...options.headers,
+      },
+      body: JSON.stringify(chat),
+      signal: options.signal ?? null,
+    },
+  )
+  const text = await response.text()
+  return {
+    status: response.status,
+    text,
+    headers: response.headers,
+    requestId: response.headers.get('x-request-id') ?? '',
+    code: response.ok ? undefined : (JSON.parse(text) as { error: { code: string } }).error.code,
+  }
+}
+
+/** With the key of this test. */
+const keyed = (body: Record<string, unknown> = {}, gateway: 0 | 1 = 0): Promise<Answer> =>
+  post(body, { gateway, headers: { 'idempotency-key': idempotencyKey } })
+
+/** As SDKs do: again, as long as the answer says so. */
+async function keyedUntilSettled(
+  body: Record<string, unknown> = {},
+  gateway: 0 | 1 = 0,
+): Promise<Answer> {
+  let answer = await keyed(body, gateway)
+  for (let tries = 0; answer.code === 'idempotency_in_progress' && tries < 200; tries += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 25))
+    answer = await keyed(body, gateway)
+  }
+  return answer
+}
+
+interface Charge {
+  readonly leg: number
+  readonly outcome: string
+  readonly amount_nanos: bigint
+}
+
+async function charges(requestId: string, count: number): Promise<readonly Charge[]> {
+  let rows: readonly Charge[] = []
+  for (let tries = 0; rows.length < count && tries < 200; tries += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 25))
+    const result = await database.transaction(platformScope, (tx) =>
+      sql<Charge>`SELECT leg, outcome, amount_nanos FROM usage_events WHERE request_id = ${requestId} ORDER BY leg`.execute(
+        tx,
+      ),
+    )
+    rows = result.rows
+  }
+  return rows
+}
+
+const priceOf = (outputTokens: number): bigint => 5n * 900n + BigInt(outputTokens) * 4_000n
+
+test('a repetition runs under the first request’s id, and the dearest leg is all that is charged', async () => {
+  const first = await keyed()
+  expect([first.status, first.headers.get('idempotency-replayed')]).toEqual([200, null])
+  engine.outputTokens = 14
+  const second = await keyedUntilSettled({}, 1)
+  expect([second.status, second.headers.get('idempotency-replayed')]).toEqual([200, 'true'])
+  expect(second.requestId).toBe(first.requestId)
+  engine.outputTokens = 3
+  const third = await keyedUntilSettled({}, 0)
+  expect(third.requestId).toBe(first.requestId)
+  expect(await charges(first.requestId, 3)).toEqual([
+    { leg: 0, outcome: 'completed', amount_nanos: priceOf(10) },
+    { leg: 1, outcome: 'completed', amount_nanos: priceOf(14) - priceOf(10) },
+    { leg: 2, outcome: 'completed', amount_nanos: 0n },
+  ])
+  const fourth = await keyedUntilSettled()
+  expect([fourth.status, fourth.code]).toEqual([409, 'idempotency_exhausted'])
+  expect(fourth.headers.get('x-should-retry')).toBe('false')
+})
+
+test('while the first is under way, a repetition through either gateway waits; afterwards it runs', async () => {
+  engine.shut()
+  const first = keyed()
+  await engine.reached()
+  for (const gateway of [0, 1] as const) {
+    const answer = await keyed({}, gateway)
+    expect([answer.status, answer.code]).toEqual([409, 'idempotency_in_progress'])
+    expect(Number(answer.headers.get('retry-after-ms'))).toBeGreaterThan(0)
+    expect(answer.headers.get('x-should-retry')).toBeNull()
+  }
+  engine.open()
+  const { requestId } = await first
+  expect(await keyedUntilSettled({}, 1)).toMatchObject({ status: 200, requestId })
+})
+
+test('a client that left before its answer repeats the request, and pays once', async () => {
+  engine.shut()
+  const leaving = new AbortController()
+  const first = post(
+    { stream: true },
+    { headers: { 'idempotency-key': idempotencyKey }, signal: leaving.signal },
+  )
+  first.catch(() => {})
+  await engine.reached()
+  leaving.abort()
+  await expect(first).rejects.toThrow()
+  engine.open()
+  const again = await keyedUntilSettled({ stream: true })
+  expect(again.text).toContain('[DONE]')
+  const booked = await charges(again.requestId, 2)
+  const total = booked.reduce((sum, charge) => sum + charge.amount_nanos, 0n)
+  expect(booked).toHaveLength(2)
+  expect(total).toBe(priceOf(10))
+})
+
+test('the same key with another body is refused, and nothing of it runs', async () => {
+  await keyed()
+  const before = engine.requests
+  const answer = await keyed({ max_tokens: 19 })
+  expect([answer.status, answer.code]).toEqual([422, 'idempotency_key_reused'])
+  expect(engine.requests).toBe(before)
+})
+
+test('what was refused before it began leaves the key free', async () => {
+  const refused = await keyed({ max_tokens: 2_000 })
+  expect(refused.code).toBe('context_length_exceeded')
+  const answer = await keyed({ max_tokens: 12 })
+  expect([answer.status, answer.headers.get('idempotency-replayed')]).toEqual([200, null])
+})
+
+test('a request that no engine could take may be repeated more often than three times', async () => {
+  const first = await keyedUntilSettled({ model: 'nowhere' })
+  for (let tries = 0; tries < 4; tries += 1) {
+    const again = await keyedUntilSettled({ model: 'nowhere' })
+    expect([again.code, again.requestId]).toEqual(['model_not_ready', first.requestId])
+  }
+})
+
+test.each([['spaces', 'a b'], ['nothing', ''], ['256 characters', 'x'.repeat(256)], ['ä', 'ä']])(
+  'a key of %s is refused',
+  async (_, value) => {
+    const answer = await post({}, { headers: { 'idempotency-key': value } })
+    expect(answer.status).toBe(400)
+    expect(JSON.parse(answer.text)).toMatchObject({ error: { param: 'Idempotency-Key' } })
+  },
+)
+
+test('with the database away a keyed request is refused unrun, and others are served', async () => {
+  const before = engine.requests
+  road.shut()
+  const answer = await keyed({}, 1)
+  expect([answer.status, answer.code]).toEqual([503, 'idempotency_unavailable'])
+  expect(answer.text).toContain('Idempotency needs the database')
+  expect(engine.requests).toBe(before)
+  expect((await post({}, { gateway: 1 })).status).toBe(200)
+})
+
+test('an embedding request may carry a key too', async () => {
+  const body = { model: 'vectors', input: 'x', messages: undefined, max_tokens: undefined }
+  const send = () =>
+    post(body, { path: '/embeddings', headers: { 'idempotency-key': idempotencyKey } })
+  const first = await send()
+  expect(first.status, first.text).toBe(200)
+  await charges(first.requestId, 1)
+  expect(await send()).toMatchObject({ status: 200, requestId: first.requestId })
+})
+
+// ------------------------------------------------------------------------------------------------------------- receipts
+
+async function published(): Promise<unknown> {
+  const response = await fetch(`${gateways[0]?.url}/.well-known/colonnade/receipt-keys.json`)
+  expect(response.headers.get('cache-control')).toContain('max-age')
+  return response.json()
+}
+
+async function checked(receipt: unknown): Promise<ReceiptVerdict> {
+  return verifyReceipt(String(receipt), await published())
+}
+
+const asking = { headers: { 'x-receipt': 'true' } }
+
+test('a whole answer carries its receipt, which is the one that the ledger gives later', async () => {
+  const answer = await post({}, asking)
+  const receipt = answer.headers.get('x-receipt') ?? ''
+  expect(await checked(receipt)).toMatchObject({
+    isValid: true,
+    claims: {
+      request_id: answer.requestId,
+      tenant_id: tenantId,
+      model: 'chat',
+      outcome: 'completed',
+      amount_nanos: String(priceOf(10)),
+      usage: { input_tokens: 5, output_tokens: 10 },
+    },
+  })
+  await charges(answer.requestId, 1)
+  const [leg] = await database.transaction(platformScope, (tx) =>
+    listBilledLegs(tx, tenantId, answer.requestId),
+  )
+  const config = readConfig({ dataDirectory: directory }, {})
+  const signer = createReceiptSigner(loadSecrets(secretPath(config)).receiptSeed)
+  expect(leg && signer.sign(leg)).toBe(receipt)
+})
+
+test('receipts of all legs of a request together say what was charged', async () => {
+  const headers = { 'x-receipt': 'true', 'idempotency-key': idempotencyKey }
+  const first = await post({}, { headers })
+  await charges(first.requestId, 1)
+  engine.outputTokens = 12
+  const second = await post({}, { headers })
+  const verdict = await checked(second.headers.get('x-receipt'))
+  expect(verdict).toMatchObject({
+    isValid: true,
+    claims: {
+      leg: 1,
+      already_charged_nanos: String(priceOf(10)),
+      amount_nanos: String(priceOf(12) - priceOf(10)),
+    },
+  })
+})
+
+test('nobody is given a receipt who did not ask', async () => {
+  const answer = await post({ stream: true })
+  expect(answer.headers.get('x-receipt')).toBeNull()
+  expect(answer.text).not.toContain('receipt')
+})
+
+test('a refused request has no receipt, and a failed one has one of nothing', async () => {
+  const refused = await post({ max_tokens: 2_000 }, asking)
+  expect(refused.headers.get('x-receipt')).toBeNull()
+  const failed = await post({ model: 'nowhere' }, asking)
+  expect(await checked(failed.headers.get('x-receipt'))).toMatchObject({
+    isValid: true,
+    claims: { outcome: 'voided', amount_nanos: '0' },
+  })
+})
+
+test.each([true, false])(
+  'a stream has its receipt where the official SDK reads on undisturbed (usage: %s)',
+  async (includeUsage) => {
+    const client = new OpenAI({ apiKey: key, baseURL: `${gateways[0]?.url}/v1`, maxRetries: 0 })
+    const stream = await client.chat.completions.create(
+      {
+        model: 'chat',
+        max_tokens: 20,
+        messages: [{ role: 'user', content: 'hello' }],
+        stream: true,
+        stream_options: { include_usage: includeUsage },
+      },
+      asking,
+    )
+    let text = ''
+    const receipts: unknown[] = []
+    for await (const chunk of stream) {
+      text += chunk.choices[0]?.delta.content ?? ''
+      // Ours, beside OpenAI's fields.
+      if ('receipt' in chunk) receipts.push(chunk.receipt)
+    }
+    expect(text).toBe('word '.repeat(10))
+    expect(receipts).toHaveLength(1)
+    expect(await checked(receipts[0])).toMatchObject({
+      isValid: true,
+      claims: { amount_nanos: String(priceOf(10)) },
+    })
+  },
+)
+
+// ------------------------------------------------------------------------------------------------------------ estimates
+
+async function estimated(body: Record<string, unknown>): Promise<{ status: number; body: any }> {
+  const answer = await post(body, { path: '/estimate' })
+  return { status: answer.status, body: JSON.parse(answer.text) }
+}
+
+test('an estimate is exact about prices, runs nothing and bills nothing', async () => {
+  const before = engine.requests
+  const booked = () =>
+    database.transaction(platformScope, (tx) =>
+      sql`SELECT count(*) FROM usage_events`.execute(tx),
+    )
+  const events = await booked()
+  const { status, body } = await estimated({ max_tokens: 100 })
+  expect(status).toBe(200)
+  const { input_tokens: input, output_tokens: output, price } = body
+  expect(body).toMatchObject({
+    object: 'estimate',
+    model: 'chat',
+    endpoint: '/v1/chat/completions',
+  })
+  expect(output.max).toBe(100)
+  for (const bound of ['low', 'expected', 'high'])
+    expect(price[bound].nanos).toBe(String(input[bound] * 900 + output[bound] * 4_000))
+  expect(input.low <= input.expected && input.expected <= input.high).toBe(true)
+  expect(output.low <= output.expected && output.expected <= output.high).toBe(true)
+  expect(BigInt(price.high.nanos) <= BigInt(price.max.nanos)).toBe(true)
+  expect(price).toMatchObject({ currency: 'EUR', version: expect.stringContaining('standard@') })
+  expect(price.max.amount).toMatch(/^\d+\.\d{9}$/)
+  expect(engine.requests).toBe(before)
+  expect((await booked()).rows).toEqual(events.rows)
+})
+
+test('an estimate learns from the key’s own answers, how long they are and how long they take', async () => {
+  engine.outputTokens = 18
+  for (let round = 0; round < 30; round += 1) await post({ stream: true, max_tokens: 500 })
+  const { body } = await estimated({ max_tokens: 500 })
+  expect(body.output_tokens).toMatchObject({ expected: 18, high: 18, basis: 'learned' })
+  expect(body.input_tokens).toMatchObject({ basis: 'learned' })
+  expect(Math.abs(body.input_tokens.expected - 5)).toBeLessThanOrEqual(1)
+  expect(body.time_to_first_token_ms.expected).toBeGreaterThan(0)
+  expect(body.total_ms.expected).toBeGreaterThanOrEqual(body.time_to_first_token_ms.expected)
+})
+
+test('an estimate of an embedding has no output, by the kind of the model or by name', async () => {
+  const embedding = { model: 'vectors', input: ['one', 'two'] }
+  for (const body of [embedding, { ...embedding, endpoint: '/v1/embeddings' }]) {
+    const answer = await estimated(body)
+    expect(answer.body).toMatchObject({
+      endpoint: '/v1/embeddings',
+      output_tokens: { expected: 0, max: 0 },
+      price: { max: { nanos: expect.any(String) } },
+    })
+  }
+})
+
+test.each([
+  ['no key', {}, { authorization: '' }, 401],
+  ['a model that does not exist', { model: 'x' }, {}, 404],
+  ['an endpoint that does not exist', { endpoint: '/v1/x' }, {}, 400],
+  ['a body that is no request', { messages: 'x' }, {}, 400],
+  ['more output than the window', { max_tokens: 2_000 }, {}, 400],
+])('an estimate with %s is refused as the request would be', async (_, body, headers, status) => {
+  expect((await post(body, { path: '/estimate', headers })).status).toBe(status)
+})
+
+// ---------------------------------------------------------------------------------------------------------------- fakes
+
+/** OpenAI's dialect: 5 tokens in, and as many out as the test says; waits while it is shut. */
+async function startEngine() {
+  let arrived: (() => void)[] = []
+  let opened = Promise.resolve()
+  let release = (): void => {}
+  const engine = {
+    url: '',
+    requests: 0,
+    outputTokens: 10,
+    shut() {
+      opened = new Promise((resolve) => {
+        release = resolve
+      })
+    },
+    open: () => release(),
+    /** Resolves when the next request has come. */
+    reached: () =>
+      new Promise<void>((resolve) => {
+        arrived.push(resolve)
+      }),
+    close: () =>
+      new Promise<void>((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+  const server: Server = createHttpServer(async (request, response) => {
+    engine.requests += 1
+    let body = ''
+    for await (const chunk of request) body += String(chunk)
+    for (const resolve of arrived) resolve()
+    arrived = []
+    await opened
+    const tokens = engine.outputTokens
+    const asked = JSON.parse(body) as { stream?: boolean; input?: unknown }
+    const usage = { prompt_tokens: 5, completion_tokens: tokens, total_tokens: 5 + tokens }
+    if (asked.input !== undefined) {
+      const data = [{ object: 'embedding', index: 0, embedding: [1, 0] }]
+      response.setHeader('content-type', 'application/json')
+      response.end(
+        JSON.stringify({ object: 'list', data, usage: { prompt_tokens: 5, total_tokens: 5 } }),
+      )
+      return
+    }
+    if (asked.stream !== true) {
+      const message = { role: 'assistant', content: 'word '.repeat(tokens) }
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify({ choices: [{ index: 0, message, finish_reason: 'stop' }], usage }))
+      return
+    }
+    response.setHeader('content-type', 'text/event-stream')
+    const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`
+    for (let token = 0; token < tokens; token += 1)
+      response.write(event({ choices: [{ index: 0, delta: { content: 'word ' } }] }))
+    response.write(event({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }))
+    response.end(`${event({ choices: [], usage })}data: [DONE]\n\n`)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  // Listening on TCP, it has a port.
+  engine.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return engine
+}
+
+/** A way to the database that can be shut: connections end, and new ones are refused. */
+async function openRoad(target: NetConnectOpts) {
+  const sockets = new Set<Socket>()
+  let isShut = false
+  const server = createServer((near) => {
+    if (isShut) {
+      near.destroy()
+      return
+    }
+    const far = connect(target)
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => {
+        sockets.delete(socket)
+        other.destroy()
+      })
+      socket.pipe(other)
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    // Listening on TCP, it has a port.
+    port: (server.address() as AddressInfo).port,
+    shut() {
+      isShut = true
+      for (const socket of sockets) socket.destroy()
+    },
+    open() {
+      isShut = false
+    },
+    close: () =>
+      new Promise<void>((resolve) => {
+        server.close(() => resolve())
+        for (const socket of sockets) socket.destroy()
+      }),
+  }
+}
