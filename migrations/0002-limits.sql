@@ -37,7 +37,8 @@ CREATE TABLE limit_rules (
   -- Whether tenants, projects or keys have the amount each for themselves.
   per         text NOT NULL DEFAULT 'tenant' CHECK (per IN ('tenant', 'project', 'key')),
   measure     text NOT NULL CHECK (measure IN ('requests', 'input_tokens', 'output_tokens', 'tokens', 'concurrency', 'amount')),
-  -- Calendar windows in the platform's time zone. 'lifetime' never begins anew. Requests under way have no window.
+  -- Per minute and per hour, room comes back evenly. Days and months are those of the platform's time zone. 'lifetime' never begins anew. Requests
+  -- under way have no window.
   time_window text NOT NULL CHECK (time_window IN ('minute', 'hour', 'day', 'month', 'lifetime')),
   -- Requests, tokens, requests under way, or nano-units of the tenant's currency.
   limit_value bigint NOT NULL CHECK (limit_value BETWEEN 0 AND 1000000000000000000),
@@ -80,7 +81,7 @@ CREATE TABLE gateway_lives (
 );
 CREATE INDEX gateway_lives_by_gateway ON gateway_lives (gateway_id);
 
--- A counter is one rule for one subject in one window. `rule_id` is that of a limit rule, or 'credit' for prepaid credit, whose limit is the sum
+-- A counter is one rule for one subject in one window; limits per minute and per hour have one window, from the beginning of time. `rule_id` is that of a limit rule, or 'credit' for prepaid credit, whose limit is the sum
 -- of the grants. `subject` is the id of the tenant, project or key that has the amount for itself.
 CREATE TABLE limit_counters (
   rule_id       text NOT NULL,
@@ -95,6 +96,10 @@ CREATE TABLE limit_counters (
   recall        bigint NOT NULL DEFAULT 0,
   -- Until then, grants are no larger than what is needed at once.
   tight_until   timestamptz,
+  -- Of limits per minute and per hour: how much may have been granted in all by `allowed_at`, for a limit of `capacity`. It grows with time.
+  allowance     bigint,
+  capacity      bigint,
+  allowed_at    timestamptz,
   PRIMARY KEY (rule_id, subject, window_start)
 );
 CREATE INDEX limit_counters_by_end ON limit_counters (window_end);

@@ -1,12 +1,36 @@
 -- The authority over limits (docs/decisions/0004): leases are set here, under a lock on their counter, and nowhere else.
 
--- The limit of a rule as it stands now; NULL when the rule is gone.
-CREATE FUNCTION limit_of(rule text, tenant text) RETURNS bigint LANGUAGE sql STABLE AS $$
-  SELECT CASE
-    WHEN rule = 'credit' THEN (SELECT coalesce(sum(amount_nanos), 0)::bigint FROM credit_grants WHERE tenant_id = tenant)
-    ELSE (SELECT limit_value FROM limit_rules WHERE id = rule)
-  END
+-- The limit of a rule as it stands now, and the time in which all of it comes back, for limits per minute and per hour. NULL when the rule is gone.
+CREATE FUNCTION limit_of(rule text, tenant text, OUT capacity bigint, OUT period_ms bigint) LANGUAGE sql STABLE AS $$
+  SELECT coalesce(sum(amount_nanos), 0)::bigint, NULL::bigint FROM credit_grants WHERE rule = 'credit' AND tenant_id = tenant HAVING rule = 'credit'
+  UNION ALL
+  SELECT limit_value, CASE time_window WHEN 'minute' THEN 60000 WHEN 'hour' THEN 3600000 END FROM limit_rules WHERE id = rule
 $$;
+
+-- How much of such a limit may have been granted in all by now: a bucket of `capacity` that fills evenly in `period_ms`, told as a sum that only grows,
+-- so that leases stay cumulative. `used` is what was taken at least: the bucket is never fuller than its capacity beyond it. A clock that was set
+-- back adds nothing.
+CREATE FUNCTION grow_allowance(counter limit_counters, capacity bigint, period_ms bigint, used numeric) RETURNS limit_counters LANGUAGE plpgsql AS $$
+DECLARE
+  elapsed_ms numeric := extract(epoch FROM clock_timestamp() - counter.allowed_at) * 1000;
+  grown bigint;
+BEGIN
+  IF counter.allowance IS NULL THEN
+    counter.allowance := capacity;
+    counter.allowed_at := clock_timestamp();
+  ELSE
+    grown := floor(capacity::numeric * least(greatest(elapsed_ms, 0), period_ms) / period_ms);
+    -- What is less than one unit stays in the time that is left over.
+    counter.allowed_at := CASE
+      WHEN elapsed_ms BETWEEN 0 AND period_ms AND capacity > 0 THEN counter.allowed_at + make_interval(secs => (grown::numeric * period_ms / capacity / 1000)::double precision)
+      ELSE clock_timestamp()
+    END;
+    counter.allowance := counter.allowance + grown + capacity - counter.capacity;
+  END IF;
+  counter.capacity := capacity;
+  counter.allowance := least(counter.allowance, used + capacity);
+  RETURN counter;
+END $$;
 
 -- Tells all gateways what happened to a counter: 'recall' asks its holders to return what they do not use, 'returned' wakes those who wait for it.
 CREATE FUNCTION notify_limit(what text, rule text, who text, starts timestamptz, life text, number bigint) RETURNS void LANGUAGE sql AS $$
@@ -29,6 +53,9 @@ DECLARE
   lives text[];
   lost text[];
   top bigint;
+  period bigint;
+  ceiling bigint;
+  used_in_all numeric;
   room bigint;
   is_short boolean;
   is_tight boolean;
@@ -54,7 +81,7 @@ BEGIN
       rule_id text, subject text, tenant_id text, window_start timestamptz, window_end timestamptz, used bigint, keep bigint, held bigint, need bigint, wish bigint, answers bigint, recall bigint
     )) WITH ORDINALITY ORDER BY rule_id, subject, window_start
   LOOP
-    top := limit_of(this.rule_id, this.tenant_id);
+    SELECT l.capacity, l.period_ms INTO top, period FROM limit_of(this.rule_id, this.tenant_id) l;
     CONTINUE WHEN top IS NULL;
     INSERT INTO limit_counters (rule_id, subject, window_start, tenant_id, window_end)
     VALUES (this.rule_id, this.subject, this.window_start, this.tenant_id, this.window_end) ON CONFLICT DO NOTHING;
@@ -63,8 +90,15 @@ BEGIN
     SELECT * INTO own FROM limit_leases l
     WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = life;
     own.granted := coalesce(own.granted, 0);
+    ceiling := top;
+    IF period IS NOT NULL THEN
+      SELECT coalesce(sum(greatest(l.used, l.spent)), 0) + greatest(this.used, coalesce(own.spent, 0)) INTO used_in_all FROM limit_leases l
+      WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id <> life;
+      counter := grow_allowance(counter, top, period, used_in_all);
+      ceiling := counter.allowance;
+    END IF;
     -- The most that this life may have.
-    room := top - (counter.granted - own.granted);
+    room := ceiling - (counter.granted - own.granted);
     is_short := this.need > this.used AND this.need > room;
     asked := counter.recall;
     IF is_short THEN
@@ -113,13 +147,14 @@ BEGIN
     VALUES (this.rule_id, this.subject, this.window_start, life, now_granted, this.used, this.held, answered_now)
     ON CONFLICT (rule_id, subject, window_start, life_id) DO UPDATE
     SET granted = excluded.granted, used = excluded.used, held = excluded.held, answered = excluded.answered;
-    UPDATE limit_counters c SET granted = counter.granted - own.granted + now_granted, recall = counter.recall, tight_until = counter.tight_until
+    UPDATE limit_counters c SET granted = counter.granted - own.granted + now_granted, recall = counter.recall, tight_until = counter.tight_until,
+      allowance = counter.allowance, capacity = counter.capacity, allowed_at = counter.allowed_at
     WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start;
 
     "position" := this.ordinality;
     granted := now_granted;
     limit_value := top;
-    left_over := top - (counter.granted - own.granted + now_granted);
+    left_over := ceiling - (counter.granted - own.granted + now_granted);
     unused_elsewhere := unused;
     held_elsewhere := held_there;
     tight := is_tight;

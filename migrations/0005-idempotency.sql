@@ -55,8 +55,8 @@ BEGIN
   DELETE FROM idempotent_requests r WHERE (r.tenant_id, r.key_digest) IN (
     SELECT old.tenant_id, old.key_digest FROM idempotent_requests old
     WHERE old.expires_at < now() ORDER BY old.expires_at LIMIT 8 FOR UPDATE SKIP LOCKED);
-  -- Not yet seen as a holder of leases: that is for `lease_limits` to say.
-  INSERT INTO gateway_lives (id, gateway_id, seen_at) VALUES (life, gateway, to_timestamp(0)) ON CONFLICT DO NOTHING;
+  -- A request may come before the life's first call for leases.
+  INSERT INTO gateway_lives (id, gateway_id) VALUES (life, gateway) ON CONFLICT DO NOTHING;
 
   INSERT INTO idempotent_requests (tenant_id, key_digest, body_digest, request_id, life_id)
   VALUES (tenant, key, body, request, life) ON CONFLICT DO NOTHING;

@@ -31,7 +31,17 @@ process.on('exit', () => fs.rmSync(directory, { recursive: true, force: true }))
 
 const startedMs = performance.now()
 let shownMs = startedMs
-const sums = { seeds: 0, failed: 0, virtualMs: 0, events: 0, requests: 0, completed: 0, refused: 0, tokens: 0, deaths: 0 }
+const sums = {
+  seeds: 0,
+  failed: 0,
+  virtualMs: 0,
+  events: 0,
+  requests: 0,
+  completed: 0,
+  refused: 0,
+  tokens: 0,
+  deaths: 0,
+}
 
 for (let seed = first; seed <= last; seed += 1) {
   const result = await runSeed({
@@ -102,7 +112,8 @@ function parsePlant(text: string | undefined): Plant | undefined {
 
 function parseCount(option: string, text: string): number {
   const count = Number(text)
-  if (!Number.isSafeInteger(count) || count < 1) throw new Error(`${option} takes a whole number of at least 1`)
+  if (!Number.isSafeInteger(count) || count < 1)
+    throw new Error(`${option} takes a whole number of at least 1`)
   return count
 }
 

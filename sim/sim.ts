@@ -2,17 +2,24 @@
 import { createCatalogue, type Catalogue } from '../src/catalog/catalogue.ts'
 import type { KeyDirectory } from '../src/identity/key-directory.ts'
 import { judgeBooks, type World } from './checkers/books.ts'
+import {
+  judgeLimits,
+  type LeaseAccount,
+  type ProbeAccount,
+  type RuleAccount,
+} from './checkers/limits.ts'
 import { readJournal } from './checkers/journal-reader.ts'
 import { ask, type ClientTruth } from './world/client.ts'
 import { createDatabase } from './world/database.ts'
 import { createEngineFarm, type EngineFarm } from './world/engine.ts'
 import { createGatewayMachine, type GatewayMachine } from './world/gateway.ts'
-import { createLeaseAuthority } from './world/lease-authority.ts'
+import { periodOf } from '../src/limits/rule.ts'
+import { createLeaseAuthority, type LeaseAuthorityModel } from './world/lease-authority.ts'
 import { createLedger, type LedgerModel } from './world/ledger.ts'
 import { createLoop, type Loop } from './world/loop.ts'
 import type { Plant } from './world/plant.ts'
 import { createRandom, type Random } from './world/random.ts'
-import { drawScenario, type Scenario } from './workloads/scenario.ts'
+import { drawScenario, type PriceScenario, type Scenario } from './workloads/scenario.ts'
 
 export interface SeedOptions {
   readonly seed: number
@@ -62,10 +69,13 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
   const authority = createLeaseAuthority({
     nowMs: databaseNowMs,
     limitOf: limitsOf(scenario),
+    periodMsOf: periodsOf(scenario),
     notify(payload) {
       for (const gateway of gateways) {
         if (!notices.chance(lostNotices))
-          loop.after(notices.exponential(scenario.database.meanLatencyMs), () => gateway.heard(payload))
+          loop.after(notices.exponential(scenario.database.meanLatencyMs), () =>
+            gateway.heard(payload),
+          )
       }
     },
   })
@@ -97,10 +107,25 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
   )
   const clients = openDoors(loop, scenario, gateways)
   await loop.runUntil(() => false, scenario.trafficMs)
-  if (!(await comeToRest(loop, gateways, clients)))
+  let isAtRest = await comeToRest(loop, gateways, clients)
+  const leases = isAtRest ? leasesOfTheDead(authority, gateways) : []
+  const probes: ProbeAccount[] = []
+  for (const call of scenario.probes) {
+    if (!isAtRest) break
+    const askedAtMs = databaseNowMs()
+    const chargedBefore = ledger.usageRows.flatMap((row) => row.charges)
+    const client = ask(call, gateways[call.gateway] ?? firstOf(gateways), loop)
+    clients.push(client)
+    isAtRest = await comeToRest(loop, gateways, clients)
+    probes.push(toProbe(client, { askedAtMs, answeredAtMs: databaseNowMs(), chargedBefore, scenario }))
+  }
+  if (!isAtRest || !(await stopAll(loop, gateways)))
     violations.push('the world does not come to rest: requests are under way, or not shipped')
   replayJournals(gateways, ledger, random.fork('replay'), (what) => violations.push(what))
-  violations.push(...judgeBooks(accountsOf({ scenario, clients, engines, gateways, ledger })))
+  violations.push(
+    ...judgeBooks(accountsOf({ scenario, clients, engines, gateways, ledger })),
+    ...judgeLimits({ rules: rulesOf(scenario), usage: ledger.usageRows, leases, probes }),
+  )
   for (const violation of violations) loop.note(`violation: ${violation}`)
   return {
     violations,
@@ -112,7 +137,11 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
 }
 
 /** Gateways start, clients come, and people stop and start gateways. */
-function openDoors(loop: Loop, scenario: Scenario, gateways: readonly GatewayMachine[]): ClientTruth[] {
+function openDoors(
+  loop: Loop,
+  scenario: Scenario,
+  gateways: readonly GatewayMachine[],
+): ClientTruth[] {
   const clients: ClientTruth[] = []
   for (const gateway of gateways) gateway.start()
   for (const [index, { restarts }] of scenario.gateways.entries()) {
@@ -144,9 +173,13 @@ async function comeToRest(
     for (const gateway of gateways) gateway.start()
     await loop.runUntil(() => false, loop.nowMs + restPollMs)
   }
+  return true
+}
+
+async function stopAll(loop: Loop, gateways: readonly GatewayMachine[]): Promise<boolean> {
   let stopped = 0
   for (const gateway of gateways) void gateway.stop().then(() => (stopped += 1))
-  return await loop.runUntil(() => stopped === gateways.length, deadlineMs)
+  return await loop.runUntil(() => stopped === gateways.length, loop.nowMs + restMs)
 }
 
 /** Applies every journal again, from its first event, in batches of any size; the books may not change. */
@@ -160,7 +193,7 @@ function replayJournals(
   for (let replay = 0; replay < replays; replay += 1) {
     for (const { gatewayId, disk } of gateways) {
       const events = readJournal(disk.everySegment())
-      for (let start = 0; start < events.length; ) {
+      for (let start = 0; start < events.length;) {
         const batch = events.slice(start, start + random.whole(1, replayLinesMax))
         const lines = batch
           .filter(({ fields }) => fields['kind'] === 'open' || fields['kind'] === 'settle')
@@ -170,7 +203,8 @@ function replayJournals(
       }
     }
     const after = summaryOf(ledger)
-    if (after !== before) onViolation(`replay ${replay + 1} changes the books: ${before} → ${after}`)
+    if (after !== before)
+      onViolation(`replay ${replay + 1} changes the books: ${before} → ${after}`)
   }
 }
 
@@ -189,7 +223,9 @@ function accountsOf(scope: {
   const { scenario, clients, engines, gateways, ledger } = scope
   return {
     clients: clients.map((client) => {
-      const body: { model: string; stream: boolean; max_tokens?: number } = JSON.parse(client.call.body)
+      const body: { model: string; stream: boolean; max_tokens?: number } = JSON.parse(
+        client.call.body,
+      )
       return {
         ...client,
         requestId: client.call.requestId,
@@ -200,9 +236,10 @@ function accountsOf(scope: {
       }
     }),
     engines: engines.truths,
-    journals: gateways.map(({ gatewayId, disk, deaths }) => ({
+    journals: gateways.map(({ gatewayId, disk, deaths }, index) => ({
       gatewayId,
       deaths,
+      clockJumped: (scenario.gateways[index]?.clockJumps.length ?? 0) > 0,
       events: readJournal(disk.everySegment()),
     })),
     usage: ledger.usageRows,
@@ -210,6 +247,92 @@ function accountsOf(scope: {
     balances: ledger.balances,
     prices: scenario.prices,
   }
+}
+
+/** A probe reads one word, and answers with no more than it asks for: see `drawProbes`. */
+const probeInputTokensMax = 60n
+
+function toProbe(
+  client: ClientTruth,
+  at: Pick<ProbeAccount, 'askedAtMs' | 'answeredAtMs' | 'chargedBefore'> & {
+    readonly scenario: Scenario
+  },
+): ProbeAccount {
+  const { call, status, refusal } = client
+  const { scenario, ...moments } = at
+  const body: { model: string; max_tokens: number } = JSON.parse(call.body)
+  const prices = scenario.prices.filter((price) => price.modelId === body.model)
+  const dearest = (unit: (price: PriceScenario) => bigint): bigint =>
+    prices.map(unit).reduce((most, nanos) => (nanos > most ? nanos : most), 0n)
+  const output = BigInt(body.max_tokens)
+  return {
+    ...moments,
+    ...call.key,
+    requestId: call.requestId,
+    modelId: body.model,
+    isRefused: status === 429 || status === 402 || refusal.includes('limits_unavailable'),
+    refusal,
+    most: {
+      requests: 1n,
+      concurrency: 1n,
+      input_tokens: probeInputTokensMax,
+      output_tokens: output,
+      tokens: probeInputTokensMax + output,
+      amount:
+        probeInputTokensMax * dearest((price) => largest(price.inputNanos, price.cachedInputNanos)) +
+        output * dearest((price) => largest(price.outputNanos, price.reasoningNanos)),
+    },
+  }
+}
+
+function largest(a: bigint, b: bigint): bigint {
+  return a > b ? a : b
+}
+
+function leasesOfTheDead(
+  authority: LeaseAuthorityModel,
+  gateways: readonly GatewayMachine[],
+): LeaseAccount[] {
+  const living = new Set(gateways.flatMap((gateway) => gateway.livingLifeIds()))
+  return authority.counters().flatMap(({ leases, ...counter }) =>
+    leases
+      .filter((lease) => !living.has(lease.lifeId))
+      .map((lease) => ({ ...counter, ...lease })),
+  )
+}
+
+function rulesOf({ limits }: Scenario): RuleAccount[] {
+  const credits = new Map(limits.credits.map(({ tenantId, nanos }) => [tenantId, BigInt(nanos)]))
+  const rules = limits.rules.map((rule): RuleAccount => ({
+    ...anyScope,
+    ...rule,
+    ruleId: rule.id,
+    limitOf: () => BigInt(rule.limit),
+  }))
+  const isPrepaid = limits.plans.some((plan) => plan.prepaid)
+  const credit: RuleAccount = {
+    ...anyScope,
+    ruleId: 'credit',
+    per: 'tenant',
+    measure: 'amount',
+    window: 'lifetime',
+    enforcement: 'hard',
+    limitOf: (tenantId) => credits.get(tenantId) ?? 0n,
+  }
+  return isPrepaid ? [...rules, credit] : rules
+}
+
+const anyScope = {
+  tenantId: undefined,
+  projectId: undefined,
+  apiKeyId: undefined,
+  modelId: undefined,
+} as const
+
+function firstOf<Item>(items: readonly Item[]): Item {
+  const [first] = items
+  if (first === undefined) throw new Error('a world has a gateway')
+  return first
 }
 
 function countsOf(
@@ -233,6 +356,11 @@ function limitsOf({ limits }: Scenario): (ruleId: string, tenantId: string) => b
     ruleId === 'credit' ? (credits.get(tenantId) ?? 0n) : rules.get(ruleId)
 }
 
+function periodsOf({ limits }: Scenario): (ruleId: string) => number | undefined {
+  const periods = new Map(limits.rules.map((rule) => [rule.id, periodOf(rule.window)]))
+  return (ruleId) => periods.get(ruleId)
+}
+
 const priceListId = 'standard'
 
 function catalogueOf({ prices, replicas }: Scenario): Catalogue {
@@ -243,7 +371,7 @@ function catalogueOf({ prices, replicas }: Scenario): Catalogue {
       publisher: null,
       category: 'chat',
       contextWindowTokens: 4_096,
-      capabilities: [],
+      capabilities: id === 'large' ? ['reasoning'] : [],
       phase: 'production',
       endOfSupport: null,
       successor: null,

@@ -3,9 +3,11 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { sql } from 'kysely'
 import { readHead } from '../src/audit/audit.ts'
+import { createReceiptSigner } from '../src/billing/receipt.ts'
 import { importShippedCatalogue } from '../src/catalog/catalog.ts'
 import { createControl } from '../src/control/control.ts'
 import { findAdapter } from '../src/engines/registry.ts'
+import { createAnswerBook } from '../src/idempotency/answers.ts'
 import {
   createAccessToken,
   createApiKey,
@@ -88,9 +90,12 @@ export async function startControlPlatform(): Promise<ControlPlatform> {
     applicationName: 'test',
     onError: () => {},
   })
+  const seal = createSeal(Buffer.alloc(32, 7))
+  const receipts = createReceiptSigner(Buffer.alloc(32, 9))
   const app = createControl({
     database,
-    deps: { clock: systemClock, pepper, seal: createSeal(Buffer.alloc(32, 7)), findAdapter },
+    deps: { clock: systemClock, pepper, seal, receipts, findAdapter },
+    answers: createAnswerBook(Buffer.alloc(32, 8), seal),
     peppers: new Map([[pepper.version, pepper.key]]),
     log: createLogger('control', 'silent'),
     hostNames: ['control.example'],

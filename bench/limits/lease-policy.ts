@@ -9,7 +9,8 @@ import type { LeaseAuthority } from '../../src/limits/authority.ts'
 import type { Clock } from '../../src/platform/clock.ts'
 import { createLeaseAuthority } from '../../sim/world/lease-authority.ts'
 import type { Loop } from '../../sim/world/loop.ts'
-import { add, type Admitted, type Ask, type Policy, type PolicyWorld } from './policy.ts'
+import type { Bucket } from './bucket.ts'
+import type { Admitted, Ask, Policy, PolicyWorld } from './policy.ts'
 
 const outputQuantile = 0.75
 const outputTokensDefault = 256
@@ -23,12 +24,12 @@ const scope = { tenantId: 'ten_trace', projectId: 'prj_trace', apiKeyId: 'key_tr
 
 export function leases(world: PolicyWorld & { readonly loop: Loop }, gatewayCount: number): Policy {
   const { loop, nowMs } = world
-  const charged = new Map<number, number>()
   const outputs = createOutputEstimator({ entriesMax: 100 })
   const gateways: Limits[] = []
   const model = createLeaseAuthority({
     nowMs,
     limitOf: () => BigInt(world.limitTokens),
+    periodMsOf: () => 60_000,
     notify(payload) {
       for (const gateway of gateways) loop.after(noticeMs, () => gateway.heard(payload))
     },
@@ -68,22 +69,32 @@ export function leases(world: PolicyWorld & { readonly loop: Loop }, gatewayCoun
       const amounts = amountsOf(ask.inputTokens + expected)
       const decision = await gateways[turn % gatewayCount]?.reserve(scope, amounts, amounts)
       if (decision?.outcome !== 'admitted') return undefined
-      return toAdmitted(decision.grip, ask, (outputTokens) => {
-        outputs.learn(scope.apiKeyId, scope.modelId, outputTokens)
-        for (const { windowStartMs, amount } of settle(decision.grip, ask, outputTokens))
-          add(charged, windowStartMs, Number(amount))
+      return toAdmitted(decision.grip, ask, {
+        bucket: world.bucket,
+        learn: (outputTokens) => outputs.learn(scope.apiKeyId, scope.modelId, outputTokens),
       })
     },
-    charged: () => charged,
     async close() {
       for (const gateway of gateways) await gateway.close(true)
     },
   }
 }
 
-function toAdmitted(grip: Grip, ask: Ask, end: (outputTokens: number) => void): Admitted {
-  const reserved = (): number => Number(grip.reserved('tokens') ?? 0n) - ask.inputTokens
+function toAdmitted(
+  grip: Grip,
+  ask: Ask,
+  { bucket, learn }: { readonly bucket: Bucket; readonly learn: (outputTokens: number) => void },
+): Admitted {
+  let noted = 0
+  /** Output tokens that are reserved; what is new of them is taken from the judge's bucket as well. */
+  const reserved = (): number => {
+    const tokens = Number(grip.reserved('tokens') ?? 0n)
+    if (tokens > noted) bucket.take(tokens - noted)
+    noted = tokens
+    return tokens - ask.inputTokens
+  }
   const step = (): number => Math.min(stepTokens, ask.outputTokensMax - reserved())
+  reserved()
   return {
     covered(passed) {
       if (reserved() < ask.outputTokensMax && reserved() - passed <= aheadTokens)
@@ -95,14 +106,14 @@ function toAdmitted(grip: Grip, ask: Ask, end: (outputTokens: number) => void): 
       const taken = await grip.extend(amountsOf(1), amountsOf(step()))
       return taken.outcome === 'extended'
     },
-    end,
+    end(outputTokens) {
+      learn(outputTokens)
+      const spent = ask.inputTokens + outputTokens
+      bucket.giveBack(noted - spent)
+      grip.settle(() => BigInt(spent))
+      grip.release()
+    },
   }
-}
-
-function settle(grip: Grip, ask: Ask, outputTokens: number): ReturnType<Grip['settle']> {
-  const charges = grip.settle(() => BigInt(ask.inputTokens + outputTokens))
-  grip.release()
-  return charges
 }
 
 function amountsOf(tokens: number): { readonly tokens: bigint } {

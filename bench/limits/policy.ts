@@ -1,4 +1,5 @@
 /** A way to hold a limit on tokens per minute, as the replay asks it. */
+import type { Bucket } from './bucket.ts'
 
 export interface Ask {
   readonly inputTokens: number
@@ -6,76 +7,55 @@ export interface Ask {
 }
 
 export interface Admitted {
-  /** Output tokens that may pass from now on, in all. */
+  /** Output tokens that may pass so far, in all. */
   covered(passed: number): number
   /** Asks for more, because what is covered has passed. Tells whether there is any. */
-  more(passed: number): Promise<boolean>
+  more(): Promise<boolean>
   end(outputTokens: number): void
 }
 
 export interface Policy {
   readonly name: string
   admit(ask: Ask): Promise<Admitted | undefined>
-  /** What it charged to each window, by start. */
-  charged(): ReadonlyMap<number, number>
   close(): Promise<void>
 }
 
 export interface PolicyWorld {
   readonly limitTokens: number
   readonly nowMs: () => number
+  /** Judges the policy: all that it takes and gives back passes through here. A simple policy decides by it, too. */
+  readonly bucket: Bucket
 }
 
-export const windowMs = 60_000
-
-/** Reserves the input and the longest answer that was asked for; what is not spent is free at the end. */
-export function reserveMaximum({ limitTokens, nowMs }: PolicyWorld): Policy {
-  const spent = new Map<number, number>()
-  const reserved = new Map<number, number>()
+/** Reserves the input and the longest answer that was asked for, and gives back at the end what was not spent. */
+export function reserveMaximum({ bucket }: PolicyWorld): Policy {
   return {
     name: 'reserve input + max_tokens',
     async admit({ inputTokens, outputTokensMax }) {
-      const start = windowStart(nowMs())
-      const amount = inputTokens + outputTokensMax
-      const taken = (spent.get(start) ?? 0) + (reserved.get(start) ?? 0)
-      if (taken + amount > limitTokens) return undefined
-      add(reserved, start, amount)
+      if (bucket.level() < inputTokens + outputTokensMax) return undefined
+      bucket.take(inputTokens + outputTokensMax)
       return {
         covered: () => outputTokensMax,
         more: async () => false,
-        end(outputTokens) {
-          add(reserved, start, -amount)
-          add(spent, start, inputTokens + outputTokens)
-        },
+        end: (outputTokens) => bucket.giveBack(outputTokensMax - outputTokens),
       }
     },
-    charged: () => spent,
     close: async () => {},
   }
 }
 
 /** Lets in while anything is left, and counts what was spent at the end of each answer. */
-export function countAfterwards({ limitTokens, nowMs }: PolicyWorld): Policy {
-  const spent = new Map<number, number>()
+export function countAfterwards({ bucket }: PolicyWorld): Policy {
   return {
     name: 'count afterwards',
     async admit({ inputTokens, outputTokensMax }) {
-      if ((spent.get(windowStart(nowMs())) ?? 0) >= limitTokens) return undefined
+      if (bucket.level() <= 0) return undefined
       return {
         covered: () => outputTokensMax,
         more: async () => false,
-        end: (outputTokens) => add(spent, windowStart(nowMs()), inputTokens + outputTokens),
+        end: (outputTokens) => bucket.take(inputTokens + outputTokens),
       }
     },
-    charged: () => spent,
     close: async () => {},
   }
-}
-
-export function windowStart(atMs: number): number {
-  return Math.floor(atMs / windowMs) * windowMs
-}
-
-export function add(counts: Map<number, number>, start: number, amount: number): void {
-  counts.set(start, (counts.get(start) ?? 0) + amount)
 }

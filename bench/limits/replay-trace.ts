@@ -1,14 +1,8 @@
 /** Plays a trace against one policy under a simulated clock: each request comes at its time, each token of an answer takes its time. */
 import { createLoop, type Loop } from '../../sim/world/loop.ts'
 import { createRandom } from '../../sim/world/random.ts'
-import {
-  add,
-  windowMs,
-  windowStart,
-  type Admitted,
-  type Policy,
-  type PolicyWorld,
-} from './policy.ts'
+import { createBucket } from './bucket.ts'
+import type { Admitted, Policy, PolicyWorld } from './policy.ts'
 import type { TracedRequest } from './trace.ts'
 
 export interface ReplayOptions {
@@ -23,14 +17,14 @@ export interface ReplayResult {
   readonly requests: number
   readonly admitted: number
   readonly tokensServed: number
-  /** The largest excess of what was charged to one window, as a part of the limit. */
+  /** How far below empty the bucket has been, as a part of the limit. */
   readonly overdraft: number
-  /** The same, of what passed in one window by the clock: an answer that was reserved in one window may run into the next. */
-  readonly passedOver: number
+  /** The most that passed in any 60 seconds, as a part of the limit. A full bucket and a minute's refill are two. */
+  readonly busiestMinute: number
   /** Answers that ended before their last token. */
   readonly cut: number
   readonly tokensCut: number
-  /** Of the limit in all windows that lie within the trace. */
+  /** Of one limit at the start, and its refill until the last request came. */
   readonly utilisation: number
   readonly longestWaitMs: number
 }
@@ -43,8 +37,15 @@ export async function replayTrace(
   const loop = createLoop(createRandom(1))
   const startMs = trace[0]?.atMs ?? 0
   const nowMs = (): number => startMs + loop.nowMs
-  const policy = createPolicy({ limitTokens: options.limitTokens, nowMs, loop })
+  const { limitTokens } = options
+  const bucket = createBucket(limitTokens, nowMs)
+  const policy = createPolicy({ limitTokens, nowMs, bucket, loop })
+  /** By the second since the start. */
   const passed = new Map<number, number>()
+  const pass = (tokens: number): void => {
+    const second = Math.floor(loop.nowMs / 1_000)
+    passed.set(second, (passed.get(second) ?? 0) + tokens)
+  }
   let [admitted, cut, tokensCut, longestWaitMs, underWay] = [0, 0, 0, 0, trace.length]
 
   const stream = async (request: TracedRequest, admission: Admitted): Promise<number> => {
@@ -53,14 +54,14 @@ export async function replayTrace(
     while (tokens < length) {
       const covered = admission.covered(tokens)
       if (covered <= tokens) {
-        if (await admission.more(tokens)) continue
+        if (await admission.more()) continue
         cut += 1
         tokensCut += length - tokens
         break
       }
       await loop.sleep(options.msPerToken)
       tokens += 1
-      add(passed, windowStart(nowMs()), 1)
+      pass(1)
     }
     return tokens
   }
@@ -71,7 +72,7 @@ export async function replayTrace(
     longestWaitMs = Math.max(longestWaitMs, loop.nowMs - cameMs)
     if (admission) {
       admitted += 1
-      add(passed, windowStart(nowMs()), inputTokens)
+      pass(inputTokens)
       admission.end(await stream(request, admission))
     }
     underWay -= 1
@@ -80,39 +81,31 @@ export async function replayTrace(
   for (const request of trace) loop.after(request.atMs - startMs, () => void serve(request))
   const isOver = await loop.runUntil(() => underWay === 0, Number.MAX_SAFE_INTEGER)
   if (!isOver) throw new Error('requests wait for ever')
-  const charged = policy.charged()
   let isClosed = false
   void policy.close().then(() => (isClosed = true))
   await loop.runUntil(() => isClosed, Number.MAX_SAFE_INTEGER)
+  const tokensServed = [...passed.values()].reduce((sum, tokens) => sum + tokens, 0)
+  const minutes = ((trace.at(-1)?.atMs ?? startMs) - startMs) / 60_000
   return {
     policy: policy.name,
     requests: trace.length,
     admitted,
-    tokensServed: sumOf(passed),
-    overdraft: excessOf(charged, options.limitTokens),
-    passedOver: excessOf(passed, options.limitTokens),
+    tokensServed,
+    overdraft: bucket.deepest() / limitTokens,
+    busiestMinute: busiestMinute(passed) / limitTokens,
     cut,
     tokensCut,
-    utilisation: utilisationOf(charged, trace, options.limitTokens),
+    utilisation: tokensServed / (limitTokens * (1 + minutes)),
     longestWaitMs,
   }
 }
 
-function excessOf(counts: ReadonlyMap<number, number>, limitTokens: number): number {
-  return Math.max(0, ...[...counts.values()].map((count) => count - limitTokens)) / limitTokens
-}
-
-function utilisationOf(
-  charged: ReadonlyMap<number, number>,
-  trace: readonly TracedRequest[],
-  limitTokens: number,
-): number {
-  const first = windowStart(trace[0]?.atMs ?? 0) + windowMs
-  const last = windowStart(trace.at(-1)?.atMs ?? 0)
-  const whole = [...charged].filter(([start]) => start >= first && start < last)
-  return sumOf(new Map(whole)) / (limitTokens * ((last - first) / windowMs))
-}
-
-function sumOf(counts: ReadonlyMap<number, number>): number {
-  return [...counts.values()].reduce((sum, count) => sum + count, 0)
+function busiestMinute(passed: ReadonlyMap<number, number>): number {
+  const seconds = [...passed.keys()]
+  const inMinuteFrom = (start: number): number =>
+    Array.from({ length: 60 }, (_, index) => passed.get(start + index) ?? 0).reduce(
+      (sum, tokens) => sum + tokens,
+      0,
+    )
+  return Math.max(0, ...seconds.map(inMinuteFrom))
 }

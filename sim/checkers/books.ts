@@ -41,6 +41,8 @@ export interface GatewayJournal {
   readonly gatewayId: string
   readonly events: readonly JournalEvent[]
   readonly deaths: number
+  /** Its wall clock was set forward or back. */
+  readonly clockJumped: boolean
 }
 
 export interface UsageAccount {
@@ -56,6 +58,8 @@ export interface UsageAccount {
   readonly reasoningTokens: number
   readonly amountNanos: bigint
   readonly waivedNanos: bigint
+  /** Ends with the moment from which the prices held. */
+  readonly priceVersion: string
   readonly startedAt: string
 }
 
@@ -115,57 +119,42 @@ function* judgeEngines({ engines, clients }: World, rows: Rows): Generator<strin
   const asked = new Map(clients.map((client) => [client.requestId, client]))
   for (const [requestId, engine] of engines) {
     const row = rows.get(requestId)?.[0]
-    if (!row) {
-      yield `${requestId}: an engine worked on it, and the books know nothing of it`
-      continue
-    }
-    const wrong = judgeOutput(engine, row, asked.get(requestId)?.maxTokens)
+    const client = asked.get(requestId)
+    if (!row) yield `${requestId}: an engine worked on it, and the books know nothing of it`
+    if (!client) yield `${requestId}: an engine worked on it, and nobody asked for it`
+    if (!row || !client) continue
+    const wrong = judgeServed(engine, row, client)
     if (wrong !== undefined) yield `${requestId} (${row.outcome}): ${wrong}`
   }
 }
 
-function judgeOutput(
-  engine: EngineAccount,
-  row: UsageAccount,
-  maxTokens: number | undefined,
-): string | undefined {
-  const { outputTokens } = row
-  const bound = maxTokens ?? Infinity
-  const due = Math.min(engine.takenTokens, bound)
-  const facts = `${outputTokens} tokens are billed, ${engine.takenTokens} were taken of ${engine.emittedTokens} made, at most ${bound} asked for`
-  if (outputTokens > bound) return `more is billed than was asked for: ${facts}`
-  if (outputTokens > engine.emittedTokens) return `more is billed than was made: ${facts}`
-  switch (row.outcome) {
-    case 'voided':
-      return due === 0 ? undefined : `nothing is billed: ${facts}`
-    case 'crashed':
-      return due - outputTokens <= crashWindowTokens ? undefined : `a crash cost too much: ${facts}`
-    case 'completed':
-      if (isToldInFull(engine) && row.inputTokens !== engine.inputTokens)
-        return `the engine read ${engine.inputTokens} tokens, ${row.inputTokens} are billed`
-      if (isToldInFull(engine) && row.cachedInputTokens !== engine.cachedInputTokens)
-        return `of a prompt, ${engine.cachedInputTokens} tokens were cached, ${row.cachedInputTokens} are billed so`
-      return judgeServed(engine, outputTokens, due, facts)
-    default:
-      return judgeServed(engine, outputTokens, due, facts)
-  }
-}
-
-/** The gateway has the engine's last and honest figures. */
-function isToldInFull({ report, isWhole }: EngineAccount): boolean {
-  return report === 'honest' && isWhole
-}
-
-/** A whole answer without figures is counted by its text, and a short text counts as one token. */
 function judgeServed(
   engine: EngineAccount,
-  outputTokens: number,
-  due: number,
-  facts: string,
+  row: UsageAccount,
+  client: ClientAccount,
 ): string | undefined {
-  const isExact = engine.streamed || engine.report === 'honest'
-  if (isExact ? outputTokens === due : outputTokens <= due) return undefined
-  return `what was served is not what is billed: ${facts}`
+  const { outputTokens } = row
+  const bound = client.maxTokens ?? Infinity
+  const due = Math.min(engine.takenTokens, bound)
+  const isBelieved = engine.report === 'honest' && engine.emittedTokens <= bound
+  const facts = `${outputTokens} tokens are billed, ${engine.takenTokens} were taken of ${engine.emittedTokens} made, at most ${bound} asked for, ${client.tokens} read`
+  if (outputTokens > due) return `more is billed than was served: ${facts}`
+  if (row.outcome === 'voided') return due === 0 ? undefined : `nothing is billed: ${facts}`
+  if (row.outcome === 'crashed')
+    return due - outputTokens <= crashWindowTokens ? undefined : `a crash cost too much: ${facts}`
+  // A whole answer without figures is counted by its text, where a short text is one token.
+  if (!engine.streamed && !isBelieved) return undefined
+  // An answer that limits cut short: what went by and was not passed on is not billed.
+  if (row.outcome === 'completed' && !engine.isWhole)
+    return outputTokens >= Math.min(client.tokens, bound)
+      ? undefined
+      : `less is billed than was read: ${facts}`
+  if (outputTokens < due) return `less is billed than was served: ${facts}`
+  if (row.outcome !== 'completed' || !isBelieved) return undefined
+  const told = `the engine read ${engine.inputTokens} tokens, ${engine.cachedInputTokens} of them from a cache`
+  const isSame =
+    row.inputTokens === engine.inputTokens && row.cachedInputTokens === engine.cachedInputTokens
+  return isSame ? undefined : `${told}; billed are ${row.inputTokens} and ${row.cachedInputTokens}`
 }
 
 /** Amounts are tokens times the price at admission, in whole nanos, within the hold. */
@@ -177,19 +166,29 @@ function* judgeRows({ usage, prices, journals, engines }: World, rows: Rows): Ge
         .map(({ fields }) => [String(fields['request_id']), BigInt(String(fields['held_nanos']))]),
     ),
   )
-  const deaths = new Map(journals.map((journal) => [journal.gatewayId, journal.deaths]))
+  const gateways = new Map(journals.map((journal) => [journal.gatewayId, journal]))
   for (const row of usage) {
     const { requestId, amountNanos } = row
     const limit = held.get(requestId)
     if (limit === undefined) yield `${requestId} is billed, and no journal opened it`
     else if (amountNanos > limit) yield `${requestId} costs ${amountNanos}, and ${limit} was held`
-    if (row.outcome === 'crashed' && deaths.get(row.gatewayId) === 0)
+    if (row.outcome === 'crashed' && gateways.get(row.gatewayId)?.deaths === 0)
       yield `${requestId} is billed as crashed, and its gateway never died`
     if (row.outcome === 'completed' && !engines.get(requestId)?.isWhole && !isCut(row, engines))
       yield `${requestId} is billed as completed, and no engine ended it`
-    const costs = row.outcome === 'voided' ? [0n] : costsOf(row, prices)
-    if (!costs.includes(amountNanos + row.waivedNanos))
-      yield `${requestId} costs ${amountNanos} and ${row.waivedNanos} waived, and by the price list ${costs.join(' or ')}`
+    const price = prices.find(
+      ({ modelId, fromMs }) =>
+        modelId === row.modelId && row.priceVersion.endsWith(`@${new Date(fromMs).toISOString()}`),
+    )
+    if (!price) {
+      yield `${requestId} has a price that is on no list: ${row.priceVersion}`
+      continue
+    }
+    if (!gateways.get(row.gatewayId)?.clockJumped && !isInForce(price, row, prices))
+      yield `${requestId} has the price of another time: ${row.priceVersion}, and started at ${row.startedAt}`
+    const cost = row.outcome === 'voided' ? 0n : costOf(row, price)
+    if (amountNanos + row.waivedNanos !== cost)
+      yield `${requestId} costs ${amountNanos} and ${row.waivedNanos} waived, and by the price list ${cost}`
   }
   for (const [requestId, all] of rows) {
     if (new Set(all.map((row) => `${row.requestId} ${row.leg}`)).size < all.length)
@@ -202,22 +201,26 @@ function isCut(row: UsageAccount, engines: World['engines']): boolean {
   return (engines.get(row.requestId)?.takenTokens ?? 0) > row.outputTokens
 }
 
-function costsOf(row: UsageAccount, prices: readonly PriceAccount[]): bigint[] {
+function isInForce(
+  price: PriceAccount,
+  row: UsageAccount,
+  prices: readonly PriceAccount[],
+): boolean {
   const startedMs = Date.parse(row.startedAt)
-  const own = prices.filter((price) => price.modelId === row.modelId)
-  return own
-    .filter((price) => price.fromMs <= startedMs)
-    .filter(
-      (price) =>
-        !own.some((next) => next.fromMs > price.fromMs && next.fromMs <= startedMs - admissionMs),
-    )
-    .map(
-      (price) =>
-        BigInt(row.inputTokens - row.cachedInputTokens) * price.inputNanos +
-        BigInt(row.cachedInputTokens) * price.cachedInputNanos +
-        BigInt(row.outputTokens - row.reasoningTokens) * price.outputNanos +
-        BigInt(row.reasoningTokens) * price.reasoningNanos,
-    )
+  const isReplaced = prices.some(
+    ({ modelId, fromMs }) =>
+      modelId === price.modelId && fromMs > price.fromMs && fromMs <= startedMs - admissionMs,
+  )
+  return price.fromMs <= startedMs && !isReplaced
+}
+
+function costOf(row: UsageAccount, price: PriceAccount): bigint {
+  return (
+    BigInt(row.inputTokens - row.cachedInputTokens) * price.inputNanos +
+    BigInt(row.cachedInputTokens) * price.cachedInputNanos +
+    BigInt(row.outputTokens - row.reasoningTokens) * price.outputNanos +
+    BigInt(row.reasoningTokens) * price.reasoningNanos
+  )
 }
 
 /** Journal and ledger say the same; each request that was opened is settled once. */

@@ -15,7 +15,7 @@ const headerBytes = 48
 export function readJournal(segments: readonly Buffer[]): JournalEvent[] {
   const events = new Map<bigint, JournalEvent>()
   for (const bytes of segments) {
-    for (let offset = 0; offset + headerBytes <= bytes.length; ) {
+    for (let offset = 0; offset + headerBytes <= bytes.length;) {
       const length = bytes.readUInt32LE(offset)
       const end = offset + headerBytes + length
       if (length === 0 || end > bytes.length) break

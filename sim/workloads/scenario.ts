@@ -1,5 +1,11 @@
 /** What one seed holds in store: how many gateways, who asks for what, and everything that goes wrong, when. Drawn before the world begins. */
-import { measures, type Enforcement, type LimitRecords, type LimitRuleRecord, type Measure } from '../../src/limits/rule.ts'
+import {
+  measures,
+  type Enforcement,
+  type LimitRecords,
+  type LimitRuleRecord,
+  type Measure,
+} from '../../src/limits/rule.ts'
 import type { DatabaseTroubles } from '../world/database.ts'
 import type { DiskTroubles, Period } from '../world/disk.ts'
 import type { EngineTroubles } from '../world/engine.ts'
@@ -12,7 +18,11 @@ export interface Scenario {
   readonly trafficMs: number
   readonly gateways: readonly GatewayScenario[]
   readonly database: DatabaseTroubles & { readonly clockJumps: readonly ClockJump[] }
-  readonly replicas: readonly { readonly id: string; readonly modelId: string; readonly troubles: EngineTroubles }[]
+  readonly replicas: readonly {
+    readonly id: string
+    readonly modelId: string
+    readonly troubles: EngineTroubles
+  }[]
   readonly prices: readonly PriceScenario[]
   readonly keys: readonly KeyScenario[]
   readonly timeZone: string
@@ -87,7 +97,12 @@ export function drawScenario(random: Random, plant: Plant | undefined): Scenario
   )
   const epochMs = Date.UTC(2026, 0, 1) + shape.whole(0, 364 * 24) * hourMs + shape.whole(0, hourMs)
   const keys = drawKeys(shape)
-  const calls = drawCalls(random.fork('calls'), { trafficMs, isCalm, keys, gateways: gateways.length })
+  const calls = drawCalls(random.fork('calls'), {
+    trafficMs,
+    isCalm,
+    keys,
+    gateways: gateways.length,
+  })
   return {
     timeZone: 'Europe/Paris',
     limits: shape.chance(0.3) ? noLimits : drawLimits(random.fork('limits'), keys),
@@ -111,7 +126,8 @@ function drawGateway(
 ): GatewayScenario {
   const some = (probability: number, max: number): number =>
     !isCalm && random.chance(probability) ? random.whole(1, max) : 0
-  const list = <Item>(count: number, draw: () => Item): Item[] => Array.from({ length: count }, draw)
+  const list = <Item>(count: number, draw: () => Item): Item[] =>
+    Array.from({ length: count }, draw)
   const moment = (): number => random.between(0, trafficMs)
   return {
     segmentBytes: random.pick([24, 32, 64]) * 1024,
@@ -155,16 +171,13 @@ function drawDeath(random: Random, trafficMs: number): DeathScenario {
   }
 }
 
-function drawDatabase(
-  random: Random,
-  trafficMs: number,
-  isCalm: boolean,
-): Scenario['database'] {
+function drawDatabase(random: Random, trafficMs: number, isCalm: boolean): Scenario['database'] {
   const outages = !isCalm && random.chance(0.4) ? random.whole(1, 3) : 0
   return {
     meanLatencyMs: random.pick([1, 5, 40]),
     clockJumps: !isCalm && random.chance(0.05) ? [drawClockJump(random, trafficMs)] : [],
     brokenConnections: isCalm ? 0 : random.pick([0, 0.02, 0.2]),
+    brokenUntilMs: trafficMs,
     away: Array.from({ length: outages }, () => drawPeriod(random, trafficMs, trafficMs)),
   }
 }
@@ -230,7 +243,7 @@ function drawCalls(
     }),
     gateway: random.whole(0, gateways - 1),
     latencyMs: random.pick([0.2, 5, 40]),
-    readMs: !isCalm && random.chance(0.1) ? random.pick([20, 400, 100_000]) : 0,
+    readMs: !isCalm && random.chance(0.1) ? random.pick([20, 200, 100_000]) : 0,
     leavesAfterMs: !isCalm && random.chance(0.2) ? random.exponential(800) : undefined,
   }))
 }
@@ -273,14 +286,20 @@ function drawRule(random: Random, index: number, keys: readonly KeyScenario[]): 
     per: random.pick(['tenant', 'tenant', 'project', 'key']),
     measure,
     window:
-      measure === 'concurrency' ? 'lifetime' : random.pick(['minute', 'minute', 'hour', 'lifetime']),
+      measure === 'concurrency'
+        ? 'lifetime'
+        : random.pick(['minute', 'minute', 'hour', 'lifetime']),
     limit: String(random.whole(1, largestLimits[measure])),
     enforcement,
     onOutage: enforcement !== 'hard' && random.chance(0.5) ? 'open' : 'closed',
   }
 }
 
-function drawProbes(random: Random, keys: readonly KeyScenario[], gateways: number): CallScenario[] {
+function drawProbes(
+  random: Random,
+  keys: readonly KeyScenario[],
+  gateways: number,
+): CallScenario[] {
   const [first, ...rest] = keys
   if (!first) throw new Error('a world has a key')
   return Array.from({ length: 6 }, (_, index) => ({

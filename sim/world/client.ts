@@ -19,6 +19,8 @@ export interface ClientTruth {
   isOver: boolean
 }
 
+/** Reasoning is sent under two names, for clients of either kind. */
+const repeatedReasoning = /"reasoning":"[^"]*"/g
 const doneMarker = 'data: [DONE]'
 
 export function ask(call: CallScenario, gateway: GatewayMachine, loop: Loop): ClientTruth {
@@ -46,7 +48,7 @@ export function ask(call: CallScenario, gateway: GatewayMachine, loop: Loop): Cl
     onText(text) {
       if (truth.status !== 200) truth.refusal += text
       else {
-        truth.tokens += text.split('tok ').length - 1
+        truth.tokens += text.replaceAll(repeatedReasoning, '').split('tok ').length - 1
         truth.toldTokens = readUsage(text) ?? truth.toldTokens
         sawMarker ||= isStream ? text.includes(doneMarker) : text.startsWith('{')
         if (sawMarker) truth.sawEnd = true

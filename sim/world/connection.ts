@@ -51,6 +51,10 @@ export function openConnection(options: {
   let isFinished = false
   let room: PromiseWithResolvers<void> | undefined
 
+  const makeRoom = (): void => {
+    room?.resolve()
+    room = undefined
+  }
   const deliver = (): void => {
     isDelivering = pieces.length > 0
     if (!isDelivering) return
@@ -58,7 +62,7 @@ export function openConnection(options: {
     loop.after(delayMs, () => {
       if (!isOpen) return
       pieces.shift()?.()
-      if (pieces.length <= unreadMax && !life.isOver) room?.resolve()
+      if (pieces.length <= unreadMax && !life.isOver) makeRoom()
       deliver()
     })
   }
@@ -78,7 +82,7 @@ export function openConnection(options: {
     if (!isOpen || isFinished) return
     isOpen = false
     clientLeft = true
-    room?.resolve()
+    makeRoom()
     abort.abort(ended)
     arrivals.onCut()
   }
@@ -116,7 +120,7 @@ export function openConnection(options: {
       send(() => arrivals.onText(text))
       if (pieces.length <= unreadMax) return undefined
       const cancel = life.clock.after(stalledReaderMs, giveUp)
-      room = Promise.withResolvers()
+      room ??= Promise.withResolvers()
       return room.promise.then(cancel)
     },
     endStream() {
@@ -133,7 +137,7 @@ export function openConnection(options: {
       loop.after(random.exponential(options.latencyMs), () => {
         if (life.isOver || isFinished) return
         clientLeft = true
-        room?.resolve()
+        makeRoom()
         abort.abort(ended)
       })
     },

@@ -11,19 +11,16 @@ import type { Random } from './random.ts'
 export interface DatabaseTroubles {
   readonly away: readonly Period[]
   readonly meanLatencyMs: number
-  /** The part of the writes whose connection breaks, before or after their commit. */
+  /** The part of the writes whose connection breaks, before or after their commit, until that moment. */
   readonly brokenConnections: number
+  readonly brokenUntilMs: number
 }
 
 export interface SimulatedDatabase {
   /** Waits for nobody, and sees what is committed. */
   read<Result>(life: Life, work: () => Result | Promise<Result>): Promise<Result>
   /** Comes after the commits that are still on their way, which hold their locks. */
-  write<Result>(
-    life: Life,
-    name: string,
-    work: () => Result | Promise<Result>,
-  ): Promise<Result>
+  write<Result>(life: Life, name: string, work: () => Result | Promise<Result>): Promise<Result>
 }
 
 /** A call to a server that hangs ends here. */
@@ -65,12 +62,14 @@ export function createDatabase(options: {
   ): Promise<Result> => {
     await reach()
     commitLate()
-    if (!random.chance(troubles.brokenConnections)) return await answer(work())
+    const isBroken = loop.nowMs < troubles.brokenUntilMs && random.chance(troubles.brokenConnections)
+    if (!isBroken) return await answer(work())
     const how = random.pick(['lost', 'committed', 'late'])
     loop.note(`database: the connection breaks under ${name}, ${how}`)
     if (how === 'committed') await work()
     if (how === 'late') {
-      late.push(() => void work())
+      // Whoever asked has given up, and hears of no failure either.
+      late.push(() => void (async () => await work())().catch(() => {}))
       loop.after(random.exponential(200), commitLate)
     }
     throw unavailable()

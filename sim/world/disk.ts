@@ -132,10 +132,15 @@ export function createDisk(options: {
       return {
         makeDirectory: check,
         list: (directory) =>
-          now(() => [...names.keys()].filter((path) => path.startsWith(`${directory}/`)).map((path) => basename(path))),
+          now(() =>
+            [...names.keys()]
+              .filter((path) => path.startsWith(`${directory}/`))
+              .map((path) => basename(path)),
+          ),
         create: (path) =>
           now(() => {
-            if (troubles.full.some((period) => isWithin(period, loop.nowMs))) throw diskError('ENOSPC')
+            if (troubles.full.some((period) => isWithin(period, loop.nowMs)))
+              throw diskError('ENOSPC')
             change(path, { cached: Buffer.alloc(0), stable: Buffer.alloc(0) })
             return openFile(path)
           }),
@@ -191,7 +196,10 @@ export function createDisk(options: {
       for (const file of names.values()) {
         // What was written and never synced may have reached the disk in part.
         if (file.stable.length < file.cached.length && !troubles.forgetsSyncs)
-          file.stable = file.cached.subarray(0, random.whole(file.stable.length, file.cached.length))
+          file.stable = file.cached.subarray(
+            0,
+            random.whole(file.stable.length, file.cached.length),
+          )
         file.cached = Buffer.from(file.stable)
       }
     },
@@ -213,10 +221,12 @@ function isWithin(period: Period, atMs: number): boolean {
 function tear({ file, bytes, position }: WriteUnderWay, random: Random): void {
   const how = random.pick(['nothing', 'all', 'beginning', 'sectors'])
   const cutAt = random.whole(0, bytes.length)
-  for (let start = 0; start < bytes.length; ) {
+  for (let start = 0; start < bytes.length;) {
     const end = Math.min(bytes.length, sectorEnd(position + start) - position)
     const arrives =
-      how === 'all' || (how === 'beginning' && end <= cutAt) || (how === 'sectors' && random.chance(0.5))
+      how === 'all' ||
+      (how === 'beginning' && end <= cutAt) ||
+      (how === 'sectors' && random.chance(0.5))
     for (const image of arrives ? [file.cached, file.stable] : []) {
       bytes.copy(image, position + start, start, end)
     }

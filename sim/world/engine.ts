@@ -2,7 +2,13 @@
  * Engines, and their own account of what they did. They stream a token at a time, refuse, die in mid-answer, fall silent, and lie about usage, as the
  * seed has it. A call lives as long as its connection: when the gateway has died, the engine notices a little later.
  */
-import type { ChatRequest, Engine, EngineCall, StreamPart, TokenUsage } from '../../src/engines/engine.ts'
+import type {
+  ChatRequest,
+  Engine,
+  EngineCall,
+  StreamPart,
+  TokenUsage,
+} from '../../src/engines/engine.ts'
 import { Fault, type FaultCode } from '../../src/platform/fault.ts'
 import type { Life } from './life.ts'
 import type { Loop } from './loop.ts'
@@ -63,7 +69,11 @@ export function createEngineFarm(loop: Loop, random: Random): EngineFarm {
   const truths = new Map<string, EngineTruth>()
 
   const accept = async (
-    connection: { readonly life: Life; readonly replica: EngineReplica; readonly onAccepted: () => void },
+    connection: {
+      readonly life: Life
+      readonly replica: EngineReplica
+      readonly onAccepted: () => void
+    },
     request: ChatRequest,
     call: EngineCall,
   ): Promise<AsyncIterable<StreamPart>> => {
@@ -94,7 +104,8 @@ export function createEngineFarm(loop: Loop, random: Random): EngineFarm {
         continuousUsage: replica.troubles.continuousUsage,
         cacheSalt: false,
       },
-      chat: (request, call) => life.whileAlive(accept({ life, replica, onAccepted }, request, call)),
+      chat: (request, call) =>
+        life.whileAlive(accept({ life, replica, onAccepted }, request, call)),
       embed: () => Promise.reject(fault('upstream.rejected')),
       listModels: () => Promise.resolve(['simulated']),
       checkHealth: () => Promise.resolve(),
@@ -120,7 +131,7 @@ function planAnswer(request: ChatRequest, troubles: EngineTroubles, draw: Random
   const own = Math.ceil(draw.exponential(45))
   const isOverrun = draw.chance(troubles.overruns)
   const tokens = isOverrun ? asked + draw.whole(1, 40) : Math.min(own, asked)
-  const inputTokens = draw.whole(1, 60)
+  const inputTokens = countInput(request, draw)
   const reasoningTokens = draw.chance(0.3) ? draw.whole(0, tokens) : 0
   const point = (probability: number): number | undefined =>
     draw.chance(probability) ? draw.whole(0, tokens) : undefined
@@ -131,9 +142,17 @@ function planAnswer(request: ChatRequest, troubles: EngineTroubles, draw: Random
     cachedInputTokens: draw.chance(0.5) ? draw.whole(0, inputTokens) : 0,
     diesAfter: point(troubles.deaths),
     silentAfter: point(troubles.silences),
-    report: draw.chance(troubles.lies) ? draw.pick<UsageReport>(['missing', 'impossible']) : 'honest',
+    report: draw.chance(troubles.lies)
+      ? draw.pick<UsageReport>(['missing', 'impossible'])
+      : 'honest',
     finishReason: own < asked ? 'stop' : 'length',
   }
+}
+
+/** As many as usual for such a text, give or take a third: the gateway's own estimate is no better. */
+function countInput(request: ChatRequest, draw: Random): number {
+  const characters = JSON.stringify(request.body['messages']).length
+  return Math.max(1, Math.round((characters / 5) * draw.between(0.7, 1.3)))
 }
 
 function toTruth(request: ChatRequest, call: EngineCall, answer: PlannedAnswer): EngineTruth {
@@ -168,21 +187,23 @@ function speak(scope: {
   })
   const report = (isLast: boolean): void => {
     if (answer.report === 'missing') return
-    if (answer.report === 'honest') channel.push({ type: 'usage', usage: usage(truth.emittedTokens) })
+    if (answer.report === 'honest')
+      channel.push({ type: 'usage', usage: usage(truth.emittedTokens) })
     else if (isLast) channel.push({ type: 'usage', usage: lie(usage(truth.emittedTokens), draw) })
   }
   const fail = (code: FaultCode): void => {
     if (!life.isOver) channel.fail(fault(code))
   }
   const end = (): void => {
-    if (!truth.streamed) for (const part of wholeText(truth.emittedTokens, answer)) channel.push(part)
+    if (!truth.streamed)
+      for (const part of wholeText(truth.emittedTokens, answer)) channel.push(part)
     channel.push({ type: 'choice-finish', choice: 0, reason: answer.finishReason })
     report(true)
     channel.push({ type: 'end' })
   }
   const step = (): void => {
     if (channel.isClosed || life.isOver) return
-    if (channel.unread > unreadPartsMax) return next()
+    if (channel.unread > unreadPartsMax) return channel.whenRead(next)
     if (truth.emittedTokens === answer.diesAfter) return fail('upstream.truncated')
     if (truth.emittedTokens === answer.silentAfter) {
       loop.after(idleTimeoutMs, () => fail('upstream.timeout'))
@@ -230,6 +251,8 @@ interface Channel extends AsyncIterable<StreamPart> {
   /** Parts that the gateway has not taken yet. */
   readonly unread: number
   push(part: StreamPart): void
+  /** Calls back when the gateway takes a part. */
+  whenRead(work: () => void): void
   fail(error: Fault): void
 }
 
@@ -238,6 +261,7 @@ function createChannel(call: EngineCall, truth: EngineTruth): Channel {
   const parts: StreamPart[] = []
   let failure: Fault | undefined
   let isClosed = false
+  let onRead: (() => void) | undefined
   let waiting: PromiseWithResolvers<IteratorResult<StreamPart>> | undefined
 
   const take = (part: StreamPart): IteratorResult<StreamPart> => {
@@ -262,7 +286,11 @@ function createChannel(call: EngineCall, truth: EngineTruth): Channel {
   const iterator: AsyncIterator<StreamPart> = {
     next() {
       const part = parts.shift()
-      if (part) return Promise.resolve(take(part))
+      if (part) {
+        onRead?.()
+        onRead = undefined
+        return Promise.resolve(take(part))
+      }
       if (failure) return Promise.reject(failure)
       if (isClosed) return Promise.resolve({ done: true, value: undefined })
       waiting = Promise.withResolvers()
@@ -289,6 +317,9 @@ function createChannel(call: EngineCall, truth: EngineTruth): Channel {
       }
       waiting.resolve(take(part))
       waiting = undefined
+    },
+    whenRead(work) {
+      onRead = work
     },
     fail,
     [Symbol.asyncIterator]: () => iterator,

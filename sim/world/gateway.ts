@@ -23,7 +23,13 @@ import { createOutputEstimator } from '../../src/limits/output-estimate.ts'
 import { Fault, toFault } from '../../src/platform/fault.ts'
 import { createLogger } from '../../src/platform/log.ts'
 import type { Database } from '../../src/platform/postgres/database.ts'
-import type { CallScenario, DeathScenario, GatewayScenario, Moment, Scenario } from '../workloads/scenario.ts'
+import type {
+  CallScenario,
+  DeathScenario,
+  GatewayScenario,
+  Moment,
+  Scenario,
+} from '../workloads/scenario.ts'
 import { openConnection, type Arrivals, type Connection } from './connection.ts'
 import type { SimulatedDatabase } from './database.ts'
 import { createDisk, type SimulatedDisk } from './disk.ts'
@@ -49,6 +55,8 @@ export interface GatewayMachine {
   /** No process is being started, stopped or mourned, and the ledger has everything. */
   isSettled(): boolean
   readonly deaths: number
+  /** Those that the present process has begun. */
+  livingLifeIds(): readonly string[]
 }
 
 export interface GatewaySurroundings {
@@ -70,6 +78,7 @@ export interface GatewaySurroundings {
 interface Process {
   readonly life: Life
   readonly connections: Set<Connection>
+  readonly lifeIds: string[]
   deps: GatewayDeps | undefined
   billing: Billing | undefined
   limits: Limits | undefined
@@ -128,7 +137,8 @@ export function createGatewayMachine(
     moments.set(moment, count)
     for (const death of own.deaths) {
       if ('ms' in death.at || death.at.moment !== moment || death.at.count !== count) continue
-      if (death.seesIt || moment === 'answer-ended') loop.after(0, () => die(death.cause, death.downMs))
+      if (death.seesIt || moment === 'answer-ended')
+        loop.after(0, () => die(death.cause, death.downMs))
       else die(death.cause, death.downMs)
     }
   }
@@ -139,6 +149,7 @@ export function createGatewayMachine(
     const starting: Process = {
       life,
       connections: new Set(),
+      lifeIds: [],
       deps: undefined,
       billing: undefined,
       limits: undefined,
@@ -201,7 +212,9 @@ export function createGatewayMachine(
       gatewayId,
       newLifeId: () => {
         lives += 1
-        return `lif_${index}${String(lives).padStart(15, '0')}`
+        const lifeId = `lif_${index}${String(lives).padStart(15, '0')}`
+        starting.lifeIds.push(lifeId)
+        return lifeId
       },
       onFailure: () => {},
     })
@@ -294,6 +307,7 @@ export function createGatewayMachine(
     start,
     stop,
     noteMoment,
+    livingLifeIds: () => process?.lifeIds ?? [],
     heard: (payload) => process?.limits?.heard(payload),
     isSettled: () =>
       process?.billing?.lagEvents() === 0 &&

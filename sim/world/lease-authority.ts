@@ -29,6 +29,7 @@ export interface CounterState extends CounterId {
   readonly windowEndMs: number | undefined
   readonly granted: bigint
   readonly recall: number
+  readonly allowance: Allowance | undefined
   readonly leases: readonly LeaseState[]
 }
 
@@ -49,6 +50,14 @@ interface Counter extends CounterId {
   granted: bigint
   recall: number
   tightUntilMs: number
+  allowance: Allowance | undefined
+}
+
+/** Of a limit that comes back: how much may have been granted in all by a moment, in microseconds since 1970. */
+export interface Allowance {
+  readonly amount: bigint
+  readonly capacity: bigint
+  readonly atMicros: number
 }
 
 interface Life {
@@ -71,10 +80,12 @@ export function createLeaseAuthority(world: {
   readonly nowMs: () => number
   /** `undefined`: no such rule. */
   readonly limitOf: (ruleId: string, tenantId: string) => bigint | undefined
+  /** The time in which all of a limit comes back; `undefined` for a limit whose window ends instead. */
+  readonly periodMsOf: (ruleId: string) => number | undefined
   /** Carries a notice to all gateways, as `Limits.heard` takes it. */
   readonly notify: (payload: string) => void
 }): LeaseAuthorityModel {
-  const { nowMs, limitOf } = world
+  const { nowMs, limitOf, periodMsOf } = world
   const lives = new Map<string, Life>()
   const counters = new Map<string, Counter>()
   /** By counter, and then by life. Charges may come before a counter is, and after it was purged. */
@@ -98,7 +109,7 @@ export function createLeaseAuthority(world: {
     if (!counter) {
       const { ruleId, subject, windowStartMs, tenantId, windowEndMs } = wish
       const id = { ruleId, subject, windowStartMs, tenantId, windowEndMs }
-      counter = { ...id, granted: 0n, recall: 0, tightUntilMs: 0 }
+      counter = { ...id, granted: 0n, recall: 0, tightUntilMs: 0, allowance: undefined }
       counters.set(key, counter)
     }
     return counter
@@ -135,6 +146,18 @@ export function createLeaseAuthority(world: {
     return { unused, held, unanswered }
   }
 
+  /** What may have been granted in all by now. */
+  const ceilingOf = (counter: Counter, lifeId: string, wish: LeaseWish, limit: bigint): bigint => {
+    const periodMs = periodMsOf(wish.ruleId)
+    if (periodMs === undefined) return limit
+    let used = larger(wish.used, leaseOf(counter, lifeId).spent)
+    for (const lease of leasesOf(counter).values())
+      if (lease.lifeId !== lifeId) used += larger(lease.used, lease.spent)
+    const grown = grow(counter.allowance, { capacity: limit, periodMs, nowMicros: nowMs() * 1_000 })
+    counter.allowance = { ...grown, amount: smaller(grown.amount, used + limit) }
+    return counter.allowance.amount
+  }
+
   /** Notices leave with the commit, equal ones once. */
   const grant = (
     lifeId: string,
@@ -144,7 +167,8 @@ export function createLeaseAuthority(world: {
   ): LeaseReply => {
     const counter = counterOf(wish)
     const own = leaseOf(counter, lifeId)
-    const room = limit - (counter.granted - own.granted)
+    const ceiling = ceilingOf(counter, lifeId, wish, limit)
+    const room = ceiling - (counter.granted - own.granted)
     const isShort = wish.need > wish.used && wish.need > room
     let asked = counter.recall
     if (isShort) {
@@ -173,7 +197,7 @@ export function createLeaseAuthority(world: {
       windowStartMs: wish.windowStartMs,
       granted,
       limit,
-      left: limit - counter.granted,
+      left: ceiling - counter.granted,
       unusedElsewhere: others.unused,
       heldElsewhere: others.held,
       tight,
@@ -261,6 +285,27 @@ export function createLeaseAuthority(world: {
         leases: [...leasesOf(counter).values()].map((lease) => ({ ...lease })),
       })),
     refusals: () => [...refusals.values()],
+  }
+}
+
+/** A bucket of `capacity` that fills evenly, told as a sum that only grows. What is less than one unit stays in the time that is left over. */
+function grow(
+  before: Allowance | undefined,
+  now: { readonly capacity: bigint; readonly periodMs: number; readonly nowMicros: number },
+): Allowance {
+  const { capacity } = now
+  const nowMicros = Math.floor(now.nowMicros)
+  if (!before) return { amount: capacity, capacity, atMicros: nowMicros }
+  const periodMicros = now.periodMs * 1_000
+  const elapsed = nowMicros - before.atMicros
+  const counted = Math.min(Math.max(elapsed, 0), periodMicros)
+  const grown = (capacity * BigInt(counted)) / BigInt(periodMicros)
+  const isSteady = elapsed >= 0 && elapsed <= periodMicros && capacity > 0n
+  const growthMicros = Math.round((Number(grown) * periodMicros) / Number(capacity))
+  return {
+    amount: before.amount + grown + capacity - before.capacity,
+    capacity,
+    atMicros: isSteady ? before.atMicros + growthMicros : nowMicros,
   }
 }
 

@@ -4,6 +4,7 @@ export interface UsageRow {
   readonly tenantId: string
   readonly requestId: string
   readonly leg: number
+  readonly projectId: string
   readonly apiKeyId: string
   readonly modelId: string
   readonly gatewayId: string
@@ -51,6 +52,7 @@ interface Line {
   readonly request_id: string
   readonly leg: number
   readonly tenant_id: string
+  readonly project_id: string
   readonly api_key_id: string
   readonly model_id: string
   readonly gateway_id: string
@@ -143,7 +145,10 @@ function keyOf(line: Line): string {
   return `${line.request_id} ${line.leg}`
 }
 
-function accountsOf({ tenant_id: tenant, currency }: Line): Record<'receivable' | 'revenue' | 'held' | 'suspense', string> {
+function accountsOf({
+  tenant_id: tenant,
+  currency,
+}: Line): Record<'receivable' | 'revenue' | 'held' | 'suspense', string> {
   return {
     receivable: `receivable:${tenant}:${currency}`,
     revenue: `revenue:${currency}`,
@@ -157,6 +162,7 @@ function toRow(line: Line): UsageRow {
     tenantId: line.tenant_id,
     requestId: line.request_id,
     leg: line.leg,
+    projectId: line.project_id,
     apiKeyId: line.api_key_id,
     modelId: line.model_id,
     gatewayId: line.gateway_id,

@@ -5,7 +5,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { openBilling } from '../billing/billing.ts'
-import { reclaimAbandoned } from '../limits/store.ts'
+import { reclaimAbandoned } from '../limits/limits.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Database } from '../platform/postgres/database.ts'

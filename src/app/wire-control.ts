@@ -1,8 +1,10 @@
 /** Builds the control API from its modules, and gives it a life. */
 import { readFileSync } from 'node:fs'
+import { createReceiptSigner } from '../billing/receipt.ts'
 import { createControl } from '../control/control.ts'
 import { startReconcileJob } from '../jobs/reconcile.ts'
 import { findAdapter } from '../engines/registry.ts'
+import { createAnswerBook } from '../idempotency/answers.ts'
 import { assert } from '../platform/assert.ts'
 import { systemClock } from '../platform/clock.ts'
 import { createLogger } from '../platform/log.ts'
@@ -42,8 +44,10 @@ export async function startControl(config: Config): Promise<Role> {
       clock: systemClock,
       pepper: { version: secrets.pepperVersion, key: pepper },
       seal: secrets.atRest,
+      receipts: createReceiptSigner(secrets.receiptSeed),
       findAdapter,
     },
+    answers: createAnswerBook(secrets.idempotency, secrets.atRest),
     peppers: secrets.peppers,
     log,
     hostNames: [...config.control.hostNames, config.control.host],

@@ -16,9 +16,9 @@ import { keepSnapshot, type SnapshotRecords } from '../gateway/snapshot.ts'
 import { openIdempotency } from '../idempotency/idempotency.ts'
 import { recordKeyUse } from '../identity/identity.ts'
 import { createKeyDirectory, type KeyDirectory } from '../identity/key-directory.ts'
-import { openLimits, type Limits } from '../limits/limits.ts'
+import { createKeyRecords } from '../identity/key-records.ts'
+import { leaseAuthority, openLimits, type Limits } from '../limits/limits.ts'
 import { createOutputEstimator } from '../limits/output-estimate.ts'
-import { leaseAuthority } from '../limits/store.ts'
 import { sleep, systemClock } from '../platform/clock.ts'
 import { assert } from '../platform/assert.ts'
 import { Fault } from '../platform/fault.ts'
@@ -118,7 +118,7 @@ export async function startGateway(config: Config): Promise<Role> {
     log,
   })
 
-  let keys: KeyDirectory = createKeyDirectory([], secrets.peppers)
+  let keys: KeyDirectory = createKeyDirectory(createKeyRecords(), secrets.peppers)
   let catalogue: Catalogue = createCatalogue({ models: [], aliases: [], prices: [] })
   const replicas = createReplicas({
     clock,

@@ -244,8 +244,7 @@ function openHold(scope: {
         engineNoted: claimed !== undefined,
       })
       journal.release(reserved)
-      await journal.append((sequence) => encodeSettle(text, settled, sequence))
-      totals?.settled(tallied(request, settled), settled.engineCounted ? claimed : undefined)
+      await appendSettlement({ request, text, settled, claimed, journal, totals })
       scope.onSettled()
       return settled
     },
@@ -276,11 +275,30 @@ async function settleLeftovers(
         engineNoted: false,
       })
       const text = describeRequest(request, gatewayId)
-      await journal.append((sequence) => encodeSettle(text, settled, sequence))
-      totals?.settled(tallied(request, settled), undefined)
+      await appendSettlement({ request, text, settled, claimed: undefined, journal, totals })
     }),
   )
   log.warn({ requests: leftovers.length }, 'settled by rule what the last run left open')
+}
+
+/** Durable when it resolves, and then counted. */
+async function appendSettlement(scope: {
+  readonly request: OpenedRequest
+  readonly text: RequestText
+  readonly settled: SettledRequest
+  readonly claimed: TokenUsage | undefined
+  readonly journal: Journal
+  readonly totals: Totals | undefined
+}): Promise<void> {
+  const { request, text, settled, claimed, journal, totals } = scope
+  let sequence = 0n
+  await journal.append((next) => {
+    sequence = next
+    totals?.settling(sequence)
+    return encodeSettle(text, settled, sequence)
+  })
+  const counted = settled.engineCounted ? claimed : undefined
+  totals?.settled(sequence, tallied(request, settled), counted)
 }
 
 function tallied(request: OpenedRequest, settled: SettledRequest): TalliedSettlement {

@@ -99,6 +99,7 @@ async function serveMany(): Promise<void> {
         cachedInputTokens: index % 100,
         outputTokens,
         reasoningTokens: Math.floor(outputTokens / 3),
+        ...(index >= 30 && index < 32 && { units: { audioMs: 60_001, images: index - 30 } }),
       },
       usageSuspect: false,
       replicaId: undefined,
@@ -164,6 +165,7 @@ test('a single request is found with its exact charge, as nano-units and as a de
       cachedInputTokens: 30,
       outputTokens: 210,
       reasoningTokens: 70,
+      units: { audio_minute: 2 },
       amountNanos: String(nanos),
       amount: '0.002123290',
     },
@@ -202,4 +204,11 @@ test('a tenant sees its own usage and no other, whatever it asks for', async () 
   const mine = await report({ groupBy: ['tenant'] }, tenants[0])
   expect(mine.data.map((row) => [row.group['tenant'], row.requests])).toEqual([[tenants[0], 80]])
   expect((await report({ tenantId: tenants[1] }, tenants[0])).totals).toEqual([])
+})
+
+test('other units are summed, and a minute that was started is one for each request', async () => {
+  const { totals } = await report({ from: undefined })
+  const sums = totals.map((row) => row.units).filter((units) => Object.keys(units).length > 0)
+  expect(sums.reduce((minutes, units) => minutes + (units['audio_minute'] ?? 0), 0)).toBe(4)
+  expect(sums.reduce((images, units) => images + (units['image'] ?? 0), 0)).toBe(1)
 })

@@ -33,6 +33,8 @@ interface Figures {
   readonly cachedInputTokens: number
   readonly outputTokens: number
   readonly reasoningTokens: number
+  /** Other units that were used: `system_token`, `audio_minute` (each started one), `character`, `image`, `rerank_token`. */
+  readonly units: Readonly<Record<string, number>>
   readonly amountNanos: string
   readonly amount: string
 }
@@ -64,6 +66,7 @@ interface Row {
   readonly cached: string
   readonly output: string
   readonly reasoning: string
+  readonly units: Readonly<Record<string, string | null>>
   readonly amount: string
 }
 
@@ -104,7 +107,11 @@ async function select(
   ]
   const result = await sql<Row>`
     SELECT ${key} AS "group", currency, count(*) AS requests, sum(input_tokens)::text AS input, sum(cached_input_tokens)::text AS cached,
-      sum(output_tokens)::text AS output, sum(reasoning_tokens)::text AS reasoning, sum(amount_nanos)::text AS amount
+      sum(output_tokens)::text AS output, sum(reasoning_tokens)::text AS reasoning, sum(amount_nanos)::text AS amount,
+      jsonb_build_object(
+        'system_token', sum((units ->> 'system_tokens')::bigint)::text, 'audio_minute', sum(ceil((units ->> 'audio_ms')::bigint / 60000.0))::text,
+        'character', sum((units ->> 'characters')::bigint)::text, 'image', sum((units ->> 'images')::bigint)::text,
+        'rerank_token', sum((units ->> 'rerank_tokens')::bigint)::text) AS units
     FROM usage_events WHERE ${sql.join(conditions, sql` AND `)} GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ${limit}`.execute(
     tx,
   )
@@ -118,6 +125,11 @@ function toFigures(row: Row): Figures {
     cachedInputTokens: toNumber(row.cached),
     outputTokens: toNumber(row.output),
     reasoningTokens: toNumber(row.reasoning),
+    units: Object.fromEntries(
+      Object.entries(row.units)
+        .filter(([, count]) => count !== null && count !== '0')
+        .map(([unit, count]) => [unit, toNumber(count ?? '0')]),
+    ),
     amountNanos: row.amount,
     amount: toDecimal(row.amount),
   }

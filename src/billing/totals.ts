@@ -32,8 +32,10 @@ export function totalsOf(database: Database): TotalsSink {
 }
 
 export interface Totals {
+  /** A settlement is on its way to the disk: what is flushed before it is counted ends before it. */
+  settling(sequence: bigint): void
   /** Counts a settlement that has become durable, and what the engine said of it, where it ended in its proper way. */
-  settled(settlement: TalliedSettlement, claimed: TokenUsage | undefined): void
+  settled(sequence: bigint, settlement: TalliedSettlement, claimed: TokenUsage | undefined): void
   /**
    * Reads what earlier runs left uncounted. Called while nobody else reads the journal, with what the ledger has of it; again when it threw. Shipping
    * waits for it, so it gives up for this run after some attempts: reconciliation says so.
@@ -75,14 +77,23 @@ export function keepTotals(options: {
   let checkpoint: TotalsCheckpoint | undefined
   let active = createTally()
   let sealed: Sealed | undefined
+  /** In the order of their sequences. */
+  const uncounted = new Set<bigint>()
   let appliedThrough = -1n
   let flushedMs = clock.monotonicMs()
   let flushing: Promise<void> = Promise.resolve()
   let attempts = 0
   let hasGivenUp = false
 
+  /** All settlements up to here have been counted: one may be durable, and its counting a turn of the event loop away. */
+  const countedThrough = (): bigint => {
+    const [first] = uncounted
+    const durable = journal.durableSequence
+    return first === undefined || first > durable ? durable : first - 1n
+  }
+
   const seal = (): void => {
-    sealed = { tally: active, through: journal.durableSequence, isRecovered: false }
+    sealed = { tally: active, through: countedThrough(), isRecovered: false }
     active = createTally()
   }
 
@@ -153,7 +164,11 @@ export function keepTotals(options: {
   }
 
   return {
-    settled(settlement, claimed) {
+    settling(sequence) {
+      uncounted.add(sequence)
+    },
+    settled(sequence, settlement, claimed) {
+      uncounted.delete(sequence)
       if (hasGivenUp) return
       active.addSettlement(settlement)
       if (claimed) active.addEngine(settlement, claimed)

@@ -11,6 +11,7 @@ import { controlCommand } from './control.ts'
 import { creditCommand } from './credit.ts'
 import { doctorCommand } from './doctor.ts'
 import { engineCommand } from './engine.ts'
+import { estimateCommand } from './estimate.ts'
 import { gatewayCommand } from './gateway.ts'
 import type { GlobalOptions } from './global-options.ts'
 import { keyCommand } from './key.ts'
@@ -20,6 +21,7 @@ import { createOutput } from './output.ts'
 import { planCommand } from './plan.ts'
 import { projectCommand } from './project.ts'
 import { reconcileCommand } from './reconcile.ts'
+import { receiptCommand } from './receipt.ts'
 import { serveCommand } from './serve.ts'
 import { tenantCommand } from './tenant.ts'
 import { tokenCommand } from './token.ts'
@@ -38,6 +40,8 @@ const commands: readonly CliCommand[] = [
   limitCommand,
   creditCommand,
   usageCommand,
+  estimateCommand,
+  receiptCommand,
   reconcileCommand,
   auditCommand,
   doctorCommand,

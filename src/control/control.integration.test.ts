@@ -4,7 +4,9 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startControlPlatform, type ControlPlatform } from '../../test/control-platform.ts'
 import { verifyChain, type AuditRow } from '../audit/audit.ts'
+import { createReceiptSigner } from '../billing/receipt.ts'
 import { findAdapter } from '../engines/registry.ts'
+import { createAnswerBook } from '../idempotency/answers.ts'
 import { createKeyDirectory } from '../identity/key-directory.ts'
 import { loadKeyRecords } from '../identity/identity.ts'
 import { systemClock } from '../platform/clock.ts'
@@ -322,8 +324,10 @@ test('without the database the answer is 503 in time, and health goes on', async
       clock: systemClock,
       pepper: platform.pepper,
       seal: createSeal(Buffer.alloc(32)),
+      receipts: createReceiptSigner(Buffer.alloc(32)),
       findAdapter,
     },
+    answers: createAnswerBook(Buffer.alloc(32), createSeal(Buffer.alloc(32))),
     peppers: new Map(),
     log: createLogger('control', 'silent'),
     hostNames: [],

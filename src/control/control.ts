@@ -1,11 +1,15 @@
 /**
  * The control API's listener and the one runner of its operations: token → actor → permission → transaction in the caller's scope →
- * handle → audit entry → commit. An operation is data (operation.ts); what holds for all of them is here, once.
+ * handle → audit entry → answer kept for repetitions → commit. An operation is data (operation.ts); what holds for all of them is here, once.
  */
-import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 import { z } from 'zod'
 import { appendEntry, type AuditEntry } from '../audit/audit.ts'
+import { receiptKeysPath } from '../billing/receipt.ts'
+import type { AnswerBook, KeyedOperation } from '../idempotency/answers.ts'
+import { purgeIdempotency } from '../idempotency/idempotency.ts'
+import { parseIdempotencyKey, replayedHeader } from '../idempotency/key.ts'
 import { findAccessToken, getTenant, rightsOf } from '../identity/identity.ts'
 import { Fault, toFault } from '../platform/fault.ts'
 import { parseBoundedJson } from '../platform/http/json-limits.ts'
@@ -25,6 +29,8 @@ import { operations } from './operations.ts'
 export interface ControlOptions {
   readonly database: Database
   readonly deps: ControlDeps
+  /** Answers of changes that carry an idempotency key. */
+  readonly answers: AnswerBook
   readonly peppers: ReadonlyMap<number, Buffer>
   readonly log: Logger
   /** Host names that requests may carry, besides loopback; anything else is a page of somebody else's that found us. */
@@ -36,6 +42,9 @@ export interface ControlOptions {
 
 const bodyBytesMax = 1024 * 1024
 const resourceLengthMax = 200
+/** What is older than a day goes within the hour. */
+const purgeMs = 3_600_000
+const inProgressRetryMs = 1_000
 /** For operations that take no body: a field would be a misunderstanding. */
 const emptyBody = z.strictObject({})
 export const apiPrefix = '/api/v1'
@@ -105,6 +114,8 @@ export function createControl(options: ControlOptions): FastifyInstance {
     if (fault.code === 'platform.bug')
       options.log.error({ ...line, error: fault.cause }, 'an operation failed by a bug')
     else options.log.info(line, 'an operation was refused')
+    if (fault.retryAfterMs !== undefined)
+      reply.header('retry-after', String(Math.ceil(fault.retryAfterMs / 1_000)))
     return reply.code(fault.status).send(toBody(fault))
   })
   app.setNotFoundHandler((request, reply) => {
@@ -118,9 +129,12 @@ export function createControl(options: ControlOptions): FastifyInstance {
       method: operation.method,
       url: apiPrefix + operation.path,
       config: { operationId: operation.id, isChange: auditOf(operation) !== undefined },
-      handler: (request) => run(operation, request, options),
+      handler: (request, reply) => run(operation, { request, reply }, options),
     })
   }
+  app.get(receiptKeysPath, (_request, reply) =>
+    reply.header('cache-control', 'public, max-age=3600').send(options.deps.receipts.keySet),
+  )
   app.get('/health', () => ({ status: 'ok' }))
   app.get('/ready', async () => {
     await options.database.transaction(platformScope, () => Promise.resolve())
@@ -130,6 +144,7 @@ export function createControl(options: ControlOptions): FastifyInstance {
     reply.type(metrics.contentType).send(await metrics.render()),
   )
   registerDocumentation(app, operations, apiPrefix)
+  purgeNowAndThen(app, options)
   return app
 }
 
@@ -151,12 +166,14 @@ function auditOf(operation: Operation): AuditOf | undefined {
 /** One call of one operation. A refused change leaves an audit entry too, for it tells who tried. */
 async function run(
   operation: Operation,
-  request: FastifyRequest,
+  { request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply },
   options: ControlOptions,
 ): Promise<unknown> {
   const actor = await authenticate(request, options)
   try {
-    return await perform(operation, request, actor, options)
+    const { answer, isReplayed } = await perform(operation, request, actor, options)
+    if (isReplayed) reply.header(replayedHeader, 'true')
+    return answer
   } catch (error) {
     const fault = fromForeign(error)
     if (auditOf(operation) && isRefusal(fault)) {
@@ -175,8 +192,8 @@ async function perform(
   operation: Operation,
   request: FastifyRequest,
   actor: Actor,
-  { database, deps }: ControlOptions,
-): Promise<unknown> {
+  { database, deps, answers }: ControlOptions,
+): Promise<{ readonly answer: unknown; readonly isReplayed: boolean }> {
   const tenantId = tenantInPath(request)
   const refusal = refuseAccess(operation, actor, tenantId)
   if (refusal) throw refusal
@@ -187,6 +204,7 @@ async function perform(
   }
   const scope: Scope =
     actor.tenantId === undefined ? platformScope : { kind: 'tenant', tenantId: actor.tenantId }
+  const keyed = keyedOperation(operation, request, actor)
   const after: (() => void)[] = []
   const result = await database.transaction(scope, async (tx: Sql<unknown>) => {
     const context: OperationContext<unknown> = {
@@ -197,14 +215,63 @@ async function perform(
     }
     // An empty list of a tenant that does not exist would be a lie.
     if (tenantId !== undefined) await getTenant(tx, tenantId)
+    const kept = keyed && (await answers.find(tx, keyed))
+    if (kept?.outcome === 'replayed') return { answer: kept.answer, isReplayed: true }
+    if (kept && kept.outcome !== 'first') throw keyRefusals[kept.outcome]()
     const raw = await operation.handle(input, context)
     const visible = operation.result.parse(raw)
     const line = auditOf(operation)?.(input, visible)
     if (line) await appendEntry(tx, toEntry(operation, request, actor, line, deps))
-    return visible
+    if (keyed) await answers.keep(tx, keyed, visible)
+    return { answer: visible, isReplayed: false }
   })
   for (const work of after) work()
   return result
+}
+
+/** A read changes nothing, so it is repeated as it is. */
+function keyedOperation(
+  operation: Operation,
+  request: FastifyRequest,
+  actor: Actor,
+): KeyedOperation | undefined {
+  const key = operation.method === 'GET' ? undefined : parseIdempotencyKey(request.headers)
+  if (key === undefined) return undefined
+  return {
+    actor: actor.tokenId,
+    tenantId: actor.tenantId,
+    key,
+    request: [operation.id, request.url, request.body ?? null],
+  }
+}
+
+const keyRefusals = {
+  reused: () =>
+    new Fault({
+      code: 'idempotency.key_reused',
+      public:
+        'This Idempotency-Key was used for another operation, or with another body, within the last 24 hours.',
+      param: 'Idempotency-Key',
+    }),
+  in_progress: () =>
+    new Fault({
+      code: 'idempotency.in_progress',
+      public: 'The operation with this Idempotency-Key is under way. Try again shortly.',
+      param: 'Idempotency-Key',
+      retryAfterMs: inProgressRetryMs,
+    }),
+}
+
+/** Any number of control processes may do this. */
+function purgeNowAndThen(app: FastifyInstance, { database, deps, log }: ControlOptions): void {
+  const purge = (): void => {
+    cancel = deps.clock.after(purgeMs, purge)
+    purgeIdempotency(database).catch((error: unknown) =>
+      log.debug({ error }, 'expired idempotency keys stay for another hour'),
+    )
+  }
+  let cancel = deps.clock.after(purgeMs, purge)
+  app.addHook('onClose', () => cancel())
 }
 
 function toEntry(
@@ -369,9 +436,8 @@ function createMetrics(openFindings: (() => number | undefined) | undefined) {
     help: 'Open differences between journals, ledger and engines. Anything but 0 is an alarm.',
     registers,
     collect() {
-      const open = openFindings?.()
-      if (open === undefined) this.reset()
-      else this.set(open)
+      // While nobody has looked, neither 0 nor an alarm.
+      this.set(openFindings?.() ?? Number.NaN)
     },
   })
   return {

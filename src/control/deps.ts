@@ -1,5 +1,6 @@
 /** What control operations are given. An operation lists only the part that it uses. */
 import type { EngineAdapter } from '../engines/engine.ts'
+import type { ReceiptSigner } from '../billing/receipt.ts'
 import type { Pepper } from '../identity/identity.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Seal } from '../platform/seal.ts'
@@ -10,5 +11,6 @@ export interface ControlDeps {
   readonly pepper: Pepper
   /** Seals what the database keeps secret. */
   readonly seal: Seal
+  readonly receipts: ReceiptSigner
   readonly findAdapter: (kind: string) => EngineAdapter | undefined
 }

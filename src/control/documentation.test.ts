@@ -75,3 +75,12 @@ test('every answer that holds a secret says so in its summary', () => {
     expect(operation.summary, operation.operationId).toMatch(/secret/)
   }
 })
+
+test('every change tells of its Idempotency-Key, and no read does', () => {
+  for (const { method, operation } of rendered) {
+    const header = operation.parameters.find((parameter) => parameter.in === 'header')
+    expect(header?.name, operation.operationId).toBe(
+      method === 'get' ? undefined : 'Idempotency-Key',
+    )
+  }
+})

@@ -89,6 +89,15 @@ const errorSchema = {
   },
 }
 
+const idempotencyKey = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: false,
+  schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' },
+  description:
+    'Any text of your own, such as a UUID. For 24 hours, the same request by the same token with the same key changes nothing more and gets the first answer again, with the header `idempotency-replayed: true`.',
+}
+
 function renderOperation(operation: Operation): Record<string, unknown> {
   const failure = (description: string) => ({
     description,
@@ -102,6 +111,7 @@ function renderOperation(operation: Operation): Record<string, unknown> {
     parameters: [
       ...renderParameters(operation.params, 'path'),
       ...renderParameters(operation.query, 'query'),
+      ...(operation.method === 'GET' ? [] : [idempotencyKey]),
     ],
     ...(operation.body && operation.method !== 'GET'
       ? {
@@ -120,6 +130,14 @@ function renderOperation(operation: Operation): Record<string, unknown> {
       401: failure('No valid access token.'),
       403: failure('The token lacks the permission.'),
       404: failure('It does not exist, or belongs to another tenant.'),
+      ...(operation.method === 'GET'
+        ? {}
+        : {
+            409: failure(
+              'It clashes with what is there, or the operation with this Idempotency-Key is under way.',
+            ),
+            422: failure('The Idempotency-Key was used for something else.'),
+          }),
     },
   }
 }

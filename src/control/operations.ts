@@ -47,6 +47,7 @@ import { listProjectsOperation } from './endpoints/projects/list.ts'
 import { updateProjectOperation } from './endpoints/projects/update.ts'
 import { listFindingsOperation } from './endpoints/reconciliation/list.ts'
 import { runReconciliationOperation } from './endpoints/reconciliation/run.ts'
+import { getReceiptOperation } from './endpoints/receipts/get.ts'
 import { createTenantOperation } from './endpoints/tenants/create.ts'
 import { getTenantOperation } from './endpoints/tenants/get.ts'
 import { listTenantsOperation } from './endpoints/tenants/list.ts'
@@ -104,6 +105,7 @@ export const operations: readonly Operation[] = [
   revokeTenantTokenOperation,
   reportPlatformUsageOperation,
   reportTenantUsageOperation,
+  getReceiptOperation,
   createPlanOperation,
   getPlanOperation,
   listPlansOperation,

@@ -78,6 +78,19 @@ async function newGateway(): Promise<string> {
   return gatewayId
 }
 
+async function newUsage(tenantId: string): Promise<string> {
+  const requestId = newId('req')
+  const price = { version: 'standard', nanos: { input_token: '900', output_token: '4000' } }
+  await platform.database.transaction(platformScope, (tx) =>
+    sql`
+      INSERT INTO usage_events (tenant_id, request_id, leg, project_id, api_key_id, model_id, gateway_id, journal_sequence, endpoint, streamed, outcome,
+        input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, amount_nanos, currency, price, duration_ms, started_at, settled_at)
+      VALUES (${tenantId}, ${requestId}, 0, 'prj', 'key', 'm', 'gw', 1, '/v1/chat/completions', false, 'completed', 1, 0, 1, 0, 4900, 'EUR',
+        ${JSON.stringify(price)}, 1, now(), now())`.execute(tx),
+  )
+  return requestId
+}
+
 const limit = { measure: 'requests', window: 'minute', limit: '7' }
 
 async function newPlanLimit(): Promise<{ planId: string; ruleId: string }> {
@@ -181,6 +194,7 @@ const requests: Readonly<Record<string, (tenantId: string) => Promise<Request> |
   'reconciliation.run': () => ({ body: {} }),
   'usage.report': () => ({}),
   'tenant-usage.report': () => ({}),
+  'receipts.get': async (tenantId) => ({ params: { requestId: await newUsage(tenantId) } }),
 }
 
 const actsOnTenant = (operation: Operation): boolean => operation.path.includes(':tenantId')

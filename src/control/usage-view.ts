@@ -25,6 +25,9 @@ const figures = {
   cachedInputTokens: z.number(),
   outputTokens: z.number(),
   reasoningTokens: z.number(),
+  units: z
+    .record(z.string(), z.number())
+    .describe('Other units that were used, such as audio_minute or image, where there are any.'),
   amountNanos: z.string().describe('Exact, in nano-units of the currency.'),
   amount: z.string().describe('The same, as a decimal number of units.'),
 }

@@ -186,7 +186,7 @@ test('requests are counted over both gateways together, and the refusal says whi
 test('the headers count down from request to request', async () => {
   const secret = await keyWith(
     { measure: 'requests', window: 'hour', limit: 10n },
-    { measure: 'output_tokens', window: 'hour', limit: 1_000n },
+    { measure: 'output_tokens', window: 'day', limit: 1_000n },
   )
   const first = await chat(secret)
   const second = await chat(secret)

@@ -43,7 +43,11 @@ export interface Followed {
   readonly isWhole: boolean
   /** Whether the new version is the newest. */
   readonly isLast: boolean
+  /** Changes the keys in place. Called in the turn in which the records are used: a key is never without its limits. */
+  readonly changeKeys: () => void
 }
+
+const nothing = (): void => {}
 
 /**
  * Brings records up to date with the changes since their version. The rows are of the same moment as the list of changes, so they are of the
@@ -52,23 +56,30 @@ export interface Followed {
 export async function followChanges(tx: Tx, known: SnapshotRecords): Promise<Followed> {
   await ofOneMoment(tx)
   const newest = await selectVersion(tx)
-  if (newest === known.version) return { records: known, isWhole: true, isLast: true }
+  if (newest === known.version)
+    return { records: known, isWhole: true, isLast: true, changeKeys: nothing }
   const changes = await selectChanges(tx, known.version)
   const last = changes.at(-1)
   // Versions have no holes, so what is missing was pruned; or the database was restored, and its versions are of another history.
   if (!last || changes[0]?.version !== known.version + 1n)
-    return { records: { ...known, version: newest }, isWhole: false, isLast: true }
+    return {
+      records: { ...known, version: newest },
+      isWhole: false,
+      isLast: true,
+      changeKeys: nothing,
+    }
   const idsOf = (kind: string): string[] => [
     ...new Set(changes.filter((change) => change.kind === kind).map((change) => change.id)),
   ]
   const has = (kind: string): boolean => changes.some((change) => change.kind === kind)
-  if (has('key') || has('tenant') || has('project')) {
-    await refreshKeyRecords(tx, known.keys, {
-      keyIds: idsOf('key'),
-      tenantIds: idsOf('tenant'),
-      projectIds: idsOf('project'),
-    })
-  }
+  const hasIdentities = has('key') || has('tenant') || has('project')
+  const changeKeys = hasIdentities
+    ? await refreshKeyRecords(tx, known.keys, {
+        keyIds: idsOf('key'),
+        tenantIds: idsOf('tenant'),
+        projectIds: idsOf('project'),
+      })
+    : nothing
   const records = {
     version: last.version,
     keys: known.keys,
@@ -76,7 +87,7 @@ export async function followChanges(tx: Tx, known: SnapshotRecords): Promise<Fol
     replicas: has('replicas') ? await loadReplicaRecords(tx) : known.replicas,
     limits: has('limits') ? await loadLimitRecords(tx) : known.limits,
   }
-  return { records, isWhole: !has('everything'), isLast: last.version === newest }
+  return { records, isWhole: !has('everything'), isLast: last.version === newest, changeKeys }
 }
 
 /** All statements of the transaction see the same rows. */

@@ -100,6 +100,7 @@ const newKey = (name = 'key') =>
 /** Follows to the end, and fails when something was missed. */
 async function follow(known: SnapshotRecords): Promise<SnapshotRecords> {
   const followed = await run((tx) => followChanges(tx, known))
+  followed.changeKeys()
   expect(followed.isWhole).toBe(true)
   return followed.isLast ? followed.records : follow(followed.records)
 }

@@ -63,9 +63,11 @@ export async function keepSnapshot(options: SnapshotOptions): Promise<SnapshotKe
   /** Returns whether that was all. What was reloaded takes over once it is as new as what it replaces. */
   const follow = async (): Promise<boolean> => {
     const base = reloaded ?? current
-    const { records, isWhole, isLast } = await database.transaction(platformScope, (tx) =>
-      followChanges(tx, base.records),
+    const { records, isWhole, isLast, changeKeys } = await database.transaction(
+      platformScope,
+      (tx) => followChanges(tx, base.records),
     )
+    changeKeys()
     const held = { records, isWhole: isWhole && base.isWhole }
     const isReloaded = base === reloaded
     if (isReloaded) reloaded = isLast ? undefined : held

@@ -372,21 +372,22 @@ export async function loadKeyRecords(tx: Tx): Promise<KeyRecords> {
   return records
 }
 
-/** Reads again what these ids name. */
+/** Reads again what these ids name. The records change when the returned function is called. */
 export async function refreshKeyRecords(
   tx: Tx,
   records: KeyRecords,
   changed: ChangedIdentities,
-): Promise<void> {
+): Promise<() => void> {
   const { tenantIds, projectIds, keyIds } = changed
   const tenants = await store.selectTenantRecords(own(tx), { ids: tenantIds })
   const projects = await store.selectProjectRecords(own(tx), { ids: projectIds })
   const keys = await store.selectKeyRecords(own(tx), { ids: keyIds })
-  records.replace(changed, {
-    tenants: tenants.map(toTenantRecord),
-    projects: projects.map(toProjectRecord),
-    keys: keys.map(toKeyRecord),
-  })
+  return () =>
+    records.replace(changed, {
+      tenants: tenants.map(toTenantRecord),
+      projects: projects.map(toProjectRecord),
+      keys: keys.map(toKeyRecord),
+    })
 }
 
 async function* pages<Row>(

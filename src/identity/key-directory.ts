@@ -1,7 +1,7 @@
 /** The one way to authenticate with a key. Pure. */
 import { timingSafeEqual } from 'node:crypto'
 import { digestSecret, parseSecret } from './api-key.ts'
-import { createKeyRecords, type KeyEntry, type KeyRecords } from './key-records.ts'
+import type { KeyEntry, KeyRecords } from './key-records.ts'
 import { isWithin } from './network.ts'
 import type { Principal } from './principal.ts'
 
@@ -25,10 +25,9 @@ export interface KeyDirectory {
 type KeyLookup = Pick<KeyRecords, 'find' | 'tenant' | 'isProjectActive'>
 
 export function createKeyDirectory(
-  given: KeyLookup | readonly [],
+  records: KeyLookup,
   peppers: ReadonlyMap<number, Buffer>,
 ): KeyDirectory {
-  const records = 'tenant' in given ? given : createKeyRecords()
   const dummyPepper = Buffer.alloc(32)
   const dummyDigest = Buffer.alloc(32)
 

@@ -114,7 +114,7 @@ export function createLeaseBook(options: {
       const wish = wishes[index]
       const reply = answer.replies[index]
       if (!wish) continue
-      if (reply) applyReply(lease, reply, wish, calls)
+      if (reply) applyReply(lease, reply, wish, { call: calls, nowMs: answer.nowMs })
       else lease.gone = true
       lease.kept = undefined
     }

@@ -3,6 +3,7 @@
  * amounts are cumulative. Pure: the lease book talks to the authority.
  */
 import type { GatewayLife, LeaseReply, LeaseWish } from './authority.ts'
+import { periodOf } from './rule.ts'
 import type { BoundRule } from './rule-book.ts'
 import type { Window } from './window.ts'
 
@@ -23,6 +24,8 @@ export interface Lease {
   held: bigint
   /** What nobody holds, as the authority last told; `undefined` until it has. */
   left: bigint | undefined
+  /** When it did, by the authority's clock. */
+  toldAtMs: number
   unusedElsewhere: bigint
   heldElsewhere: bigint
   tight: boolean
@@ -45,8 +48,8 @@ export interface Lease {
 
 /** A slice lasts about this long at the present pace, so that an absent authority is survived for as long where room is ample. */
 const sliceMs = 15 * 60_000
-/** A slice holds at least so many requests like the last. */
-const sliceRequests = 8n
+/** A slice holds at least so many requests like the last, so that a counter that wakes up asks seldom. */
+const sliceRequests = 64n
 const paceMs = 10_000
 
 export function openLease(
@@ -66,6 +69,7 @@ export function openLease(
     used: 0n,
     held: 0n,
     left: undefined,
+    toldAtMs: nowMs,
     unusedElsewhere: 0n,
     heldElsewhere: 0n,
     tight: false,
@@ -84,6 +88,29 @@ export function openLease(
 /** What may be taken here and now. */
 export function freeOf(lease: Lease): bigint {
   return (lease.kept ?? lease.granted) - lease.used
+}
+
+/** What is left of a counter for everyone, as far as this gateway knows: at most the limit. */
+export function remainingOf(lease: Lease, nowMs: number): bigint {
+  const { limit, left, rule } = lease
+  if (left === undefined) return clamp(limit - lease.used, limit)
+  const known = freeOf(lease) + left + lease.unusedElsewhere
+  const periodMs = periodOf(rule.window)
+  if (periodMs === undefined) return clamp(known, limit)
+  const elapsedMs = Math.min(Math.max(0, Math.floor(nowMs - lease.toldAtMs)), periodMs)
+  return clamp(known + (limit * BigInt(elapsedMs)) / BigInt(periodMs), limit)
+}
+
+/** How long until so much has come back; `undefined` where room does not come back by itself. */
+export function refillMsOf(lease: Lease, missing: bigint): number | undefined {
+  const periodMs = periodOf(lease.rule.window)
+  if (periodMs === undefined || lease.limit <= 0n) return undefined
+  return missing <= 0n ? 0 : Number((missing * BigInt(periodMs)) / lease.limit) + 1
+}
+
+function clamp(amount: bigint, max: bigint): bigint {
+  if (amount < 0n) return 0n
+  return amount < max ? amount : max
 }
 
 export function noteTaken(lease: Lease, amount: bigint, nowMs: number): void {
@@ -137,7 +164,12 @@ export function toWish(lease: Lease): LeaseWish {
   }
 }
 
-export function applyReply(lease: Lease, reply: LeaseReply, wish: LeaseWish, call: number): void {
+export function applyReply(
+  lease: Lease,
+  reply: LeaseReply,
+  wish: LeaseWish,
+  at: { readonly call: number; readonly nowMs: number },
+): void {
   const isShort = wish.need > wish.used && reply.granted < wish.need
   lease.granted = reply.granted
   lease.kept = undefined
@@ -149,5 +181,6 @@ export function applyReply(lease: Lease, reply: LeaseReply, wish: LeaseWish, cal
   lease.recall = Math.max(lease.recall, reply.recall)
   lease.ownRecall = isShort ? reply.recall : undefined
   lease.unanswered = reply.unanswered
-  lease.repliedInCall = call
+  lease.repliedInCall = at.call
+  lease.toldAtMs = at.nowMs
 }

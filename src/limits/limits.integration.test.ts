@@ -294,3 +294,48 @@ test('a raised limit lets in at once, a lowered one refuses', async () => {
     await gateway.stop()
   }
 })
+
+test('room per minute comes back evenly, never beyond the limit, and the refusal says when enough of it will be there', async () => {
+  const rule = await createRule({ measure: 'tokens', limit: '60000', window: 'minute' })
+  const [first, second] = [startGateway(recordsOf([rule])), startGateway(recordsOf([rule]))]
+  const reserve = (gateway: Gateway, tokens: bigint): Promise<Decision> =>
+    gateway.limits.reserve(scope, { tokens }, {})
+  try {
+    spend(await reserve(first, 60_000n), 60_000n)
+    const refused = await reserve(second, 500n)
+    if (refused.outcome !== 'refused') throw new Error('nothing was left')
+    // A thousand come back each second.
+    expect(refused.refusal.clearsInMs).toBeGreaterThan(0)
+    expect(refused.refusal.clearsInMs).toBeLessThanOrEqual(501)
+    expect(refused.refusal.resetsAtMs).toBeGreaterThan(Date.now() + 50_000)
+    await new Promise((resolve) => setTimeout(resolve, refused.refusal.clearsInMs))
+    expect((await reserve(second, 500n)).outcome).toBe('admitted')
+    // As if a day had gone by: the bucket is full, and not fuller.
+    await database.transaction(platformScope, (tx) =>
+      sql`UPDATE limit_counters SET allowed_at = allowed_at - interval '1 day' WHERE rule_id = ${rule.id}`.execute(
+        tx,
+      ),
+    )
+    const decisions = [await reserve(first, 59_000n), await reserve(first, 5_000n)]
+    expect(decisions.map((decision) => decision.outcome)).toEqual(['admitted', 'refused'])
+  } finally {
+    await Promise.all([first.stop(), second.stop()])
+  }
+})
+
+test('a stream under way waits for room per minute that comes back, and goes before new requests', async () => {
+  const rule = await createRule({ measure: 'output_tokens', limit: '6000', window: 'minute' })
+  const gateway = startGateway(recordsOf([rule]))
+  try {
+    const held = grip(await gateway.limits.reserve(scope, { output_tokens: 6_000n }, {}))
+    const extension = held.extend({ output_tokens: 20n }, { output_tokens: 64n })
+    const fresh = await gateway.limits.reserve(scope, { output_tokens: 900n }, {})
+    expect(fresh.outcome).toBe('refused')
+    expect((await extension).outcome).toBe('extended')
+    expect(held.reserved('output_tokens')).toBeGreaterThanOrEqual(6_020n)
+    held.settle(() => 6_020n)
+    held.release()
+  } finally {
+    await gateway.stop()
+  }
+})

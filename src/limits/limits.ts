@@ -12,11 +12,13 @@ import type {
   RefusalCount,
 } from './authority.ts'
 import { createLeaseBook } from './lease-book.ts'
-import { freeOf, noteTaken, wantsRefill, type Lease } from './lease.ts'
-import { describeRefusal, remainingOf, type Refusal, type RefusalCause } from './refusal.ts'
+import { freeOf, noteTaken, refillMsOf, remainingOf, wantsRefill, type Lease } from './lease.ts'
+import { describeRefusal, resetsIn, type Refusal, type RefusalCause } from './refusal.ts'
 import { fits, Reservation, type PlacedDemand } from './reservation.ts'
 import { creditRuleId, type LimitRecords, type Measure } from './rule.ts'
 import { createRuleBook, type BoundRule, type LimitScope } from './rule-book.ts'
+
+export { leaseAuthority, reclaimAbandoned } from './store.ts'
 
 /** What a request takes in each measure. A measure that is left out counts 0. */
 export type Amounts = Readonly<Partial<Record<Measure, bigint>>>
@@ -78,6 +80,9 @@ export interface Limits {
 /** While others still hold what may come back from them, a request waits this long at most. */
 const pendingWaitMs = 1_000
 const lookMs = 500
+/** A stream under way rather pauses this long than ends early. */
+const streamPatienceMs = 10_000
+const refillLookMs = 10
 /** Holders that have not answered may be starting again. */
 const answersWaitMs = 5_000
 /** Of an authority that does not answer, nothing is expected after this. */
@@ -99,7 +104,10 @@ interface Waiter {
   readonly startedMs: number
   /** Calls to the authority that began before this one cannot judge it. */
   readonly call: number
+  /** Goes before others. */
   readonly first: boolean
+  /** How long it waits for room that comes back by itself. */
+  readonly patienceMs: number
   readonly resolve: (outcome: 'taken' | Shortage) => void
   cancel: () => void
 }
@@ -178,8 +186,27 @@ export function openLimits(options: {
   }
   const advance = (waiter: Waiter): void => {
     const verdict = waiter.demands.every(fits) ? 'taken' : judge(waiter, clock.monotonicMs())
-    if (verdict) finish(waiter, verdict)
-    else for (const demand of waiter.demands) if (!fits(demand)) enqueue(waiter, demand)
+    if (verdict) {
+      finish(waiter, verdict)
+      return
+    }
+    for (const demand of waiter.demands) if (!fits(demand)) enqueue(waiter, demand)
+    lookAgain(waiter)
+  }
+  /** When room may have come back, and now and then, since a notice may have been lost. */
+  const lookAgain = (waiter: Waiter): void => {
+    waiter.cancel()
+    const refills = waiter.demands
+      .filter((demand) => !fits(demand))
+      .map(({ lease, need }) => refillMsOf(lease, need - roomOf(lease)) ?? lookMs)
+    waiter.cancel = clock.after(
+      Math.min(lookMs, ...refills.map((ms) => Math.max(ms, refillLookMs))),
+      () => {
+        for (const { lease } of waiter.demands)
+          if (waiters.get(lease)?.has(waiter)) book.touch(lease)
+        advance(waiter)
+      },
+    )
   }
   /** The authority hears of it with the next call, unless what it last said stands until another holder answers. */
   const enqueue = (waiter: Waiter, demand: PlacedDemand): void => {
@@ -208,6 +235,8 @@ export function openLimits(options: {
       if (mayComeBack && waitedMs < answersWaitMs) continue
       const isPending = lease.held > 0n || lease.heldElsewhere > 0n
       if (isPending && demand.rule.measure !== 'requests' && waitedMs < pendingWaitMs) continue
+      const refillMs = refillMsOf(lease, demand.need - roomOf(lease))
+      if (refillMs !== undefined && waitedMs + refillMs < waiter.patienceMs) continue
       return { demand, cause: 'exhausted' }
     }
     return undefined
@@ -237,7 +266,7 @@ export function openLimits(options: {
   /** Resolves with room in all counters, in the same turn in which it was seen, or with the demand that has none. */
   const waitForRoom = (
     demands: readonly PlacedDemand[],
-    first: boolean,
+    manner: Pick<Waiter, 'first' | 'patienceMs'>,
     take: () => void,
   ): Promise<'taken' | Shortage> =>
     new Promise((resolve) => {
@@ -245,24 +274,16 @@ export function openLimits(options: {
         demands,
         startedMs: clock.monotonicMs(),
         call: book.calls(),
-        first,
+        ...manner,
         resolve(outcome) {
           if (outcome === 'taken') take()
           resolve(outcome)
         },
         cancel: () => {},
       }
-      const look = (): void => {
-        waiter.cancel = clock.after(lookMs, () => {
-          // A notice may have been lost.
-          for (const { lease } of demands) if (waiters.get(lease)?.has(waiter)) book.touch(lease)
-          look()
-          advance(waiter)
-        })
-      }
       waitingCount += 1
-      look()
       for (const demand of demands) if (!fits(demand)) enqueue(waiter, demand)
+      lookAgain(waiter)
     })
 
   /** One too many in the queue need not wait, nor one that needs an authority that is known to be away. */
@@ -278,12 +299,12 @@ export function openLimits(options: {
 
   const takeOrWait = async (
     demands: readonly PlacedDemand[],
-    first: boolean,
+    manner: Pick<Waiter, 'first' | 'patienceMs'>,
     take: () => void,
   ): Promise<'taken' | Shortage> => {
     const shortage = refuseAtOnce(demands)
     if (shortage) return shortage
-    if (!demands.every(fits)) return await waitForRoom(demands, first, take)
+    if (!demands.every(fits)) return await waitForRoom(demands, manner, take)
     take()
     return 'taken'
   }
@@ -358,9 +379,13 @@ export function openLimits(options: {
       async extend(need, want) {
         const demands = demandsFor(need, want)
         let extension: Extension | undefined
-        const outcome = await takeOrWait(demands, true, () => {
-          extension = take(demands)
-        })
+        const outcome = await takeOrWait(
+          demands,
+          { first: true, patienceMs: streamPatienceMs },
+          () => {
+            extension = take(demands)
+          },
+        )
         if (outcome !== 'taken') return { outcome: 'refused', refusal: refuse(scope, outcome) }
         assert(extension, 'what was taken is known')
         return extension
@@ -372,12 +397,12 @@ export function openLimits(options: {
 
   const standingOf = (rule: BoundRule): Standing => {
     const lease = book.current(rule)
-    const { endMs } = lease.window
+    const nowMs = book.nowMs()
     return {
       rule,
       limit: lease.limit,
-      remaining: remainingOf(lease),
-      resetsInMs: endMs === undefined ? undefined : Math.max(0, endMs - book.nowMs()),
+      remaining: remainingOf(lease, nowMs),
+      resetsInMs: resetsIn(lease, nowMs),
     }
   }
 
@@ -399,11 +424,15 @@ export function openLimits(options: {
       })
       const life = book.life()
       let reservation: Reservation | undefined
-      const outcome = await takeOrWait(demands, rules.priorityOf(scope.tenantId) === 'high', () => {
-        noteShadow(demands, scope.modelId)
-        reservation = new Reservation(demands)
-        noteTakenOf(demands)
-      })
+      const outcome = await takeOrWait(
+        demands,
+        { first: rules.priorityOf(scope.tenantId) === 'high', patienceMs: 0 },
+        () => {
+          noteShadow(demands, scope.modelId)
+          reservation = new Reservation(demands)
+          noteTakenOf(demands)
+        },
+      )
       if (outcome !== 'taken') return { outcome: 'refused', refusal: refuse(scope, outcome) }
       assert(reservation, 'what was taken is known')
       return { outcome: 'admitted', grip: toGrip(reservation, life, scope) }

@@ -54,6 +54,8 @@ function createHistograms(entriesMax: number): Histograms {
   const chunks: Uint8Array[] = []
   /** From the longest silent to the last one heard. */
   const slots = new Map<string, number>()
+  /** How many samples each slot counts. */
+  const totals = new Uint16Array(entriesMax)
 
   const countsAt = (slot: number): Uint8Array => {
     const index = Math.floor(slot / chunkHistograms)
@@ -78,22 +80,26 @@ function createHistograms(entriesMax: number): Histograms {
     const [key, slot] = oldest
     slots.delete(key)
     countsAt(slot).fill(0)
+    totals[slot] = 0
     return slot
   }
 
   return {
     add(key, value) {
-      const counts = countsAt(slotFor(key))
+      const slot = slotFor(key)
+      const counts = countsAt(slot)
       const bucket = bucketOf(value)
-      counts[bucket] = (counts[bucket] ?? 0) + 1
-      if (counts[bucket] === countMax || sum(counts) >= samplesMax) halve(counts)
+      const count = (counts[bucket] ?? 0) + 1
+      const total = (totals[slot] ?? 0) + 1
+      counts[bucket] = count
+      totals[slot] = count === countMax || total === samplesMax ? halve(counts) : total
     },
     quantile(key, q, samplesMin) {
       const slot = slots.get(key)
       if (slot === undefined) return undefined
-      const counts = countsAt(slot)
-      const samples = sum(counts)
+      const samples = totals[slot] ?? 0
       if (samples < samplesMin) return undefined
+      const counts = countsAt(slot)
       const rank = Math.max(1, Math.ceil(q * samples))
       let passed = 0
       let bucket = -1
@@ -117,14 +123,8 @@ function middleOf(bucket: number): number {
   return lowest + ((1 << shift) >> 1)
 }
 
-function sum(counts: Uint8Array): number {
-  let total = 0
-  for (const count of counts) total += count
-  return total
-}
-
-/** Halves the running total rather than each count, so that many small counts do not vanish together. */
-function halve(counts: Uint8Array): void {
+/** Halves the running total rather than each count, so that many small counts do not vanish together. Returns what is left in all. */
+function halve(counts: Uint8Array): number {
   let before = 0
   let after = 0
   for (const [bucket, count] of counts.entries()) {
@@ -133,4 +133,5 @@ function halve(counts: Uint8Array): void {
     counts[bucket] = half - after
     after = half
   }
+  return after
 }

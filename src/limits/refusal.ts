@@ -1,7 +1,6 @@
 /** Why a request was refused, in the facts that a caller needs: which rule, what is left, when it clears. Pure. */
-import type { Lease } from './lease.ts'
+import { refillMsOf, remainingOf, type Lease } from './lease.ts'
 import type { PlacedDemand } from './reservation.ts'
-import { freeOf } from './lease.ts'
 import type { BoundRule } from './rule-book.ts'
 
 /**
@@ -18,7 +17,7 @@ export interface Refusal {
   readonly needed: bigint
   /** As far as this gateway knows. */
   readonly remaining: bigint
-  /** When the window ends, in milliseconds since 1970 by the authority's clock; `undefined` when it never does. */
+  /** When all of it is there again, in milliseconds since 1970 by the authority's clock; `undefined` when it never is. */
   readonly resetsAtMs: number | undefined
   /** From now, until a request of this size passes; `undefined` when waiting does not help. */
   readonly clearsInMs: number | undefined
@@ -37,32 +36,36 @@ export function describeRefusal(
   planThatAllows: (rule: BoundRule, total: bigint) => string | undefined,
 ): Refusal {
   const { rule, lease, need } = demand
-  const remaining = remainingOf(lease)
+  const remaining = remainingOf(lease, nowMs)
   const used = lease.limit - remaining
+  const resetsInMs = resetsIn(lease, nowMs)
   return {
     cause,
     rule,
     limit: lease.limit,
     needed: need,
     remaining,
-    resetsAtMs: lease.window.endMs,
-    clearsInMs: clearsIn(lease, cause, nowMs),
+    resetsAtMs: resetsInMs === undefined ? undefined : nowMs + resetsInMs,
+    clearsInMs: clearsIn(demand, cause, nowMs),
     planThatAllows: cause === 'unavailable' ? undefined : planThatAllows(rule, used + need),
   }
 }
 
-/** What is left of a counter for everyone, as far as this gateway knows. */
-export function remainingOf(lease: Lease): bigint {
-  const known =
-    lease.left === undefined
-      ? lease.limit - lease.used
-      : freeOf(lease) + lease.left + lease.unusedElsewhere
-  return known < 0n ? 0n : known
+/** Until all of a limit is there again, if nothing more is taken; `undefined` when it never is. */
+export function resetsIn(lease: Lease, nowMs: number): number | undefined {
+  const { endMs } = lease.window
+  if (endMs !== undefined) return Math.max(0, endMs - nowMs)
+  return refillMsOf(lease, lease.limit - remainingOf(lease, nowMs))
 }
 
-function clearsIn(lease: Lease, cause: RefusalCause, nowMs: number): number | undefined {
+function clearsIn(
+  { lease, need }: PlacedDemand,
+  cause: RefusalCause,
+  nowMs: number,
+): number | undefined {
   if (cause === 'unavailable') return unavailableRetryMs
   if (cause === 'too_large') return undefined
   if (lease.rule.measure === 'concurrency') return concurrencyRetryMs
-  return lease.window.endMs === undefined ? undefined : Math.max(1, lease.window.endMs - nowMs)
+  const refillMs = refillMsOf(lease, need - remainingOf(lease, nowMs))
+  return refillMs ?? resetsIn(lease, nowMs)
 }

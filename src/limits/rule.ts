@@ -12,8 +12,17 @@ export const measures = [
 export type Measure = (typeof measures)[number]
 
 export const limitWindows = ['minute', 'hour', 'day', 'month', 'lifetime'] as const
-/** Calendar windows in the platform's time zone. `lifetime` never begins anew. */
+/**
+ * Per `minute` and per `hour`, room comes back evenly, up to the limit. `day` and `month` are calendar windows in the platform's time zone.
+ * `lifetime` never begins anew.
+ */
 export type LimitWindow = (typeof limitWindows)[number]
+
+/** The time in which all of a limit comes back; `undefined` where a window ends instead. */
+export function periodOf(window: LimitWindow): number | undefined {
+  if (window === 'minute') return 60_000
+  return window === 'hour' ? 3_600_000 : undefined
+}
 
 export const enforcements = ['hard', 'soft', 'shadow'] as const
 /**

@@ -316,14 +316,20 @@ export async function selectCounterUses(
   limit: number,
 ): Promise<CounterUse[]> {
   const result = await sql<CounterUse>`
-    SELECT rule.*, counter.subject, counter.window_start, counter.window_end, coalesce(sum(greatest(lease.spent, lease.used)), 0)::bigint AS used
+    SELECT rule.*, counter.subject, counter.window_start, counter.window_end,
+      CASE
+        WHEN rule.time_window IN ('minute', 'hour') AND counter.allowance IS NOT NULL THEN greatest(0, rule.limit_value - floor(
+          counter.allowance + rule.limit_value * least(1, greatest(0, extract(epoch FROM ${now} - counter.allowed_at) / CASE rule.time_window WHEN 'minute' THEN 60 ELSE 3600 END))
+          - coalesce(sum(greatest(lease.spent, lease.used)), 0)))
+        ELSE coalesce(sum(greatest(lease.spent, lease.used)), 0)
+      END::bigint AS used
     FROM limit_rules AS rule
       LEFT JOIN limit_counters AS counter ON counter.rule_id = rule.id AND counter.tenant_id = ${tenantId}
         AND counter.window_start <= ${now} AND (counter.window_end IS NULL OR counter.window_end > ${now})
       LEFT JOIN limit_leases AS lease
         ON lease.rule_id = counter.rule_id AND lease.subject = counter.subject AND lease.window_start = counter.window_start
     WHERE rule.tenant_id = ${tenantId} OR rule.plan_id = (SELECT plan_id FROM tenants WHERE id = ${tenantId})
-    GROUP BY rule.id, counter.subject, counter.window_start, counter.window_end
+    GROUP BY rule.id, counter.rule_id, counter.subject, counter.window_start
     ORDER BY rule.id, counter.subject, counter.window_start LIMIT ${limit}`.execute(tx)
   return result.rows
 }

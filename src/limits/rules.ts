@@ -415,7 +415,8 @@ function toUse(counter: store.CounterUse): LimitUse {
     measure: rule.measure,
     window: rule.time_window,
     subject: subject ?? undefined,
-    windowStart: rule.time_window === 'lifetime' ? undefined : (start ?? undefined),
+    // Where room comes back all the time, or never, there is no window that began.
+    windowStart: end ? (start ?? undefined) : undefined,
     windowEnd: end ?? undefined,
     limit: rule.limit_value,
     used,

@@ -1,31 +1,24 @@
-/** Calendar windows: when the minute, hour, day or month around a moment began, and when it ends. Pure. */
+/** Windows of limits: when the day or month around a moment began, and when it ends. Pure. */
 import type { LimitWindow } from './rule.ts'
 
 export interface Window {
-  /** 0 for `lifetime`. */
+  /** 0 where there is but one. */
   readonly startMs: number
-  /** Exclusive; `undefined` for `lifetime`. */
+  /** Exclusive; `undefined` for one that never ends. */
   readonly endMs: number | undefined
 }
 
-const lifetime: Window = { startMs: 0, endMs: undefined }
-const minuteMs = 60_000
+/** Of lifetimes, and of limits per minute and per hour, whose room comes back all the time. */
+const onlyWindow: Window = { startMs: 0, endMs: undefined }
 
 /**
  * The window around a moment. Days and months are those of the time zone: a day has 23, 24 or 25 hours, and each moment lies in exactly one
- * window. Hours follow the zone's offset too, so where clocks go back, the repeated hour is a window of its own.
+ * window.
  */
 export function windowAround(window: LimitWindow, atMs: number, timeZone: string): Window {
-  if (window === 'lifetime') return lifetime
-  if (window === 'minute') {
-    const startMs = Math.floor(atMs / minuteMs) * minuteMs
-    return { startMs, endMs: startMs + minuteMs }
-  }
+  if (window !== 'day' && window !== 'month') return onlyWindow
   const moment = Temporal.Instant.fromEpochMilliseconds(atMs).toZonedDateTimeISO(timeZone)
-  const start =
-    window === 'hour'
-      ? moment.round({ smallestUnit: 'hour', roundingMode: 'floor' })
-      : (window === 'day' ? moment : moment.with({ day: 1 })).startOfDay()
+  const start = (window === 'day' ? moment : moment.with({ day: 1 })).startOfDay()
   const end = start.add({ [`${window}s`]: 1 })
   return { startMs: start.epochMilliseconds, endMs: end.epochMilliseconds }
 }

@@ -1,7 +1,10 @@
 /** The one list of faults that are automated. */
 import type { Fault } from './fault.ts'
 import { killGateway } from './faults/f01-kill-gateway.ts'
-import { killAfterSettlement, killBeforeSettlement } from './faults/f02-f03-kill-around-settlement.ts'
+import {
+  killAfterSettlement,
+  killBeforeSettlement,
+} from './faults/f02-f03-kill-around-settlement.ts'
 import { killInLedgerTransaction } from './faults/f04-kill-in-ledger-transaction.ts'
 import { tornWrite } from './faults/f05-torn-write.ts'
 import { bitRot } from './faults/f06-bit-rot.ts'
@@ -10,7 +13,7 @@ import { journalFull } from './faults/f09-journal-full.ts'
 import { logVolumeFull } from './faults/f10-log-volume-full.ts'
 import { databaseHangs, databaseStopped } from './faults/f11-f12-database-away.ts'
 import { connectionsCut } from './faults/f13-connections-cut.ts'
-import { deadlocks } from './faults/f14-deadlocks.ts'
+import { reservationStorm } from './faults/f14-reservation-storm.ts'
 import { noCache } from './faults/f15-no-cache.ts'
 import { leavesBehindEnd, leavesMidStream } from './faults/f16-f17-client-leaves.ts'
 import { slowReaders } from './faults/f18-slow-readers.ts'
@@ -31,7 +34,7 @@ export const faults: readonly Fault[] = [
   databaseStopped,
   databaseHangs,
   connectionsCut,
-  deadlocks,
+  reservationStorm,
   noCache,
   leavesMidStream,
   leavesBehindEnd,

@@ -29,11 +29,20 @@ function markers(page: string, name: string): { start: number; end: number } {
 
 /** When, where and of what: the line above each table. */
 export function circumstances(seed: number): string {
-  const revision = execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
-    cwd: import.meta.dirname,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  }).trim()
   const day = new Date().toISOString().slice(0, 10)
-  return `${day}, ${availableParallelism()} cores, Node ${process.versions.node}, revision ${revision}, seed ${seed}.`
+  return `${day}, ${availableParallelism()} cores, Node ${process.versions.node}, ${revision()}, seed ${seed}.`
+}
+
+function revision(): string {
+  try {
+    const id = execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
+      cwd: import.meta.dirname,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    return `revision ${id.trim()}`
+  } catch {
+    // Unpacked from an archive.
+    return 'no revision'
+  }
 }

@@ -76,7 +76,9 @@ function summarise(results: readonly Result[]): void {
   say('')
   for (const { fault, finding, seconds } of results) {
     const verdict = verdictOf(finding).padEnd(8)
-    say(`${fault.id.toUpperCase().padEnd(4)} ${verdict} ${seconds.toFixed(0).padStart(4)} s  ${fault.title}`)
+    say(
+      `${fault.id.toUpperCase().padEnd(4)} ${verdict} ${seconds.toFixed(0).padStart(4)} s  ${fault.title}`,
+    )
   }
   const broken = results.filter(({ finding }) => finding.broken.length > 0).length
   const notRun = results.filter(({ finding }) => finding.notRun !== undefined).length

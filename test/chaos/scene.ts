@@ -70,8 +70,8 @@ export interface SceneOptions {
 
 export const model = 'stub/quick:1'
 const pricedModels = [model, 'stub/steady:1', 'stub/flooding:1']
-const inputNanos = 1_000n
-const outputNanos = 3_000n
+export const inputNanos = 1_000n
+export const outputNanos = 3_000n
 const restartTimeoutMs = 60_000
 const shippingTimeoutMs = 60_000
 
@@ -175,7 +175,11 @@ async function openOn(
     async startPlatform() {
       platform = await start()
     },
-    database: databaseOf(postgresDirectory, () => server, (next) => (server = next)),
+    database: databaseOf(
+      postgresDirectory,
+      () => server,
+      (next) => (server = next),
+    ),
     [Symbol.asyncDispose]: () => cleanup.disposeAsync(),
   }
 }
@@ -240,8 +244,7 @@ async function setPrices(platform: StubbedPlatform, books: Books): Promise<void>
     const row = await until('the probe is billed', 10_000, async () =>
       (await books.usage()).find((entry) => entry.requestId === id),
     )
-    inARow =
-      row.amountNanos === BigInt(row.inputTokens) * inputNanos + outputNanos ? inARow + 1 : 0
+    inARow = row.amountNanos === BigInt(row.inputTokens) * inputNanos + outputNanos ? inARow + 1 : 0
     return inARow >= 4
   })
 }
@@ -269,7 +272,9 @@ export function memoryOf(pid: number): number {
 /** A file system of so many bytes, or `false` where this user may mount none. */
 export function mountSmall(path: string, bytes: number): boolean {
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path], { stdio: 'ignore' })
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path], {
+      stdio: 'ignore',
+    })
     return true
   } catch {
     return false

@@ -38,13 +38,14 @@ export const stubModels: Readonly<Record<string, StubModel>> = {
   'stub/limited:1': { tokenEveryMs: 1, tokens: 1, refusesWith: 429 },
   'stub/quick:1': { tokenEveryMs: 4, tokens: 100_000 },
   'stub/flooding:1': { tokenEveryMs: 1, burst: 100, tokens: 1_000_000 },
+  'stub/brief:1': { tokenEveryMs: 2, tokens: 8 },
   'stub/dying:1': { tokenEveryMs: 4, tokens: 100_000, diesAfter: 20 },
   'stub/boasting:1': { tokenEveryMs: 4, tokens: 100_000, claims: 1e12 },
   'stub/modest:1': { tokenEveryMs: 4, tokens: 100_000, claims: 0 },
   'stub/silent:1': { tokenEveryMs: 4, tokens: 100_000, claims: 'nothing' },
 }
 
-const inputTokens = 7
+export const stubInputTokens = 7
 const bodyBytesMax = 64 * 1024 * 1024
 
 interface ChatBody {
@@ -129,9 +130,9 @@ async function emit(
     if (model.claims === 'nothing') return undefined
     const outputTokens = model.claims ?? emitted
     return {
-      prompt_tokens: inputTokens,
+      prompt_tokens: stubInputTokens,
       completion_tokens: outputTokens,
-      total_tokens: inputTokens + outputTokens,
+      total_tokens: stubInputTokens + outputTokens,
     }
   }
   const send = (value: object): void => {
@@ -139,7 +140,7 @@ async function emit(
       `data: ${JSON.stringify({ ...head, object: 'chat.completion.chunk', ...value })}\n\n`,
     )
   }
-  record({ inputTokens, outputTokens: 0, finished: false })
+  record({ inputTokens: stubInputTokens, outputTokens: 0, finished: false })
   if (body.stream) response.setHeader('content-type', 'text/event-stream')
   let sent = 0
   while (sent < tokens) {
@@ -154,7 +155,7 @@ async function emit(
     sent += 1
     if (!body.stream) continue
     send({ choices: [{ index: 0, delta: { content: 'tick ' }, finish_reason: null }] })
-    record({ inputTokens, outputTokens: sent, finished: false })
+    record({ inputTokens: stubInputTokens, outputTokens: sent, finished: false })
   }
   if (body.stream) {
     send({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })
@@ -167,7 +168,7 @@ async function emit(
       JSON.stringify({ ...head, object: 'chat.completion', choices, usage: usage(sent) }),
     )
   }
-  record({ inputTokens, outputTokens: sent, finished: true })
+  record({ inputTokens: stubInputTokens, outputTokens: sent, finished: true })
 }
 
 /** Resolves when the gateway reads again, or has gone. */

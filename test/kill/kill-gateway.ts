@@ -57,7 +57,10 @@ export async function killRounds(options: KillOptions): Promise<KillReport> {
   const { rounds, say } = options
   const random = seededRandom(options.seed)
   // Small segments, so that the journal is rolled and deleted many times.
-  await using scene = await openScene({ random, configuration: 'journal:\n  segmentBytes: 1048576\n' })
+  await using scene = await openScene({
+    random,
+    configuration: 'journal:\n  segmentBytes: 1048576\n',
+  })
   using archive = archiveJournals([scene.segments(1), scene.segments(2)])
   const load = scene.load({ ratePerSecond: options.ratePerSecond })
   const deaths = new Map<string, number>()
@@ -65,7 +68,9 @@ export async function killRounds(options: KillOptions): Promise<KillReport> {
     for (let round = 1; round <= rounds; round += 1) {
       const [victim, place] = await killOne(scene)
       deaths.set(place, (deaths.get(place) ?? 0) + 1)
-      say(`${round} of ${rounds}: gateway ${victim.index} died at ${place}; ${load.seen.length} requests`)
+      say(
+        `${round} of ${rounds}: gateway ${victim.index} died at ${place}; ${load.seen.length} requests`,
+      )
       await scene.whole([victim.pid])
     }
     while (load.seen.length < options.requestsMin) {

@@ -70,7 +70,10 @@ test.each([
   {
     name: 'a client that left and pays more than was emitted',
     change: {
-      usage: [completed, { ...crashed, outcome: 'client_left', outputTokens: 71, amountNanos: 220n }],
+      usage: [
+        completed,
+        { ...crashed, outcome: 'client_left', outputTokens: 71, amountNanos: 220n },
+      ],
     },
   },
   {

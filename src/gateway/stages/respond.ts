@@ -35,12 +35,14 @@ export async function streamAnswer(options: {
   let lastWriteMs = clock.monotonicMs()
   const keepAlive = (): void => {
     const silentMs = clock.monotonicMs() - lastWriteMs
-    if (silentMs >= keepAliveMs) {
+    const isSilent = silentMs >= keepAliveMs
+    if (isSilent) {
       start()
       void exchange.write(options.keepAlive)
       lastWriteMs += silentMs
     }
-    cancel = clock.after(lastWriteMs + keepAliveMs - clock.monotonicMs(), keepAlive)
+    // At least 1 ms: what is left may be too small a fraction to move a clock.
+    cancel = clock.after(isSilent ? keepAliveMs : Math.max(keepAliveMs - silentMs, 1), keepAlive)
   }
   let cancel = clock.after(keepAliveMs, keepAlive)
   try {

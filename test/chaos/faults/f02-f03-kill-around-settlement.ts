@@ -1,20 +1,25 @@
 /** The two instants around the record that decides a bill: just durable and nobody told, and not yet written. */
+import { randomUUID } from 'node:crypto'
 import type { Fault, FaultJob, Finding } from '../fault.ts'
 import { unless } from '../fault.ts'
 import type { Point } from '../injection/plan.ts'
-import { openScene } from '../scene.ts'
+import { inputNanos, model, openScene, outputNanos, type Scene } from '../scene.ts'
 import { findingOf, underLoad } from '../under-load.ts'
+import { stubInputTokens } from '../../e2e/stub-engine.ts'
 import { until } from '../../e2e/until.ts'
 
 const rounds = 4
 const passagesMax = 20
 const fireTimeoutMs = 20_000
+const repeatTokens = 10
+const repeatTimeoutMs = 30_000
 
 export const killAfterSettlement: Fault = {
   id: 'f2',
   title: 'kill -9 between the durable settlement and the end that the client sees',
   injection: `${rounds} times: the gateway dies in the write's return, before anybody is told`,
-  expectation: 'the request is billed once as completed, though its client saw an error',
+  expectation:
+    'billed once as completed, though its client saw an error; repeated with its key, not charged again',
   run: (job) => killAt(job, 'settle.after-write'),
 }
 
@@ -32,21 +37,87 @@ async function killAt({ random, say }: FaultJob, point: Point): Promise<Finding>
     for (let round = 0; round < rounds; round += 1) {
       const gateway = 1 + (round % 2)
       const victim = scene.gateways().find(({ index }) => index === gateway)
-      const armed = scene.arm(gateway, point, { do: 'kill' }, 1 + Math.floor(random() * passagesMax))
+      const armed = scene.arm(
+        gateway,
+        point,
+        { do: 'kill' },
+        1 + Math.floor(random() * passagesMax),
+      )
       await until(`gateway ${gateway} passes ${point}`, fireTimeoutMs, () => armed.fired)
       say(`gateway ${gateway} died at ${point}`)
       await scene.whole(victim ? [victim.pid] : [])
     }
     return []
   })
-  const { seen, verdict } = course
+  if (point === 'settle.before-write') {
+    const crashed = unless(course.verdict.crashed > 0, 'no request was settled by rule')
+    return findingOf({ ...course, broken: [...course.broken, ...crashed] }, `${rounds} kills`)
+  }
+  const { seen } = course
   const completedIds = new Set(seen.filter((each) => each.completed).map((each) => each.requestId))
   const unseen = (await scene.books.usage()).filter(
     (row) => row.outcome === 'completed' && !completedIds.has(row.requestId),
   )
-  const proven =
-    point === 'settle.after-write'
-      ? unless(unseen.length > 0, 'no request was billed whose end its client did not see')
-      : unless(verdict.crashed > 0, 'no request was settled by rule')
-  return findingOf({ ...course, broken: [...course.broken, ...proven] }, `${rounds} kills`)
+  const unseenBilled = unless(
+    unseen.length > 0,
+    'no request was billed whose end its client did not see',
+  )
+  const repeated = await repeatWithKey(scene)
+  const broken = [...course.broken, ...unseenBilled, ...repeated]
+  return findingOf(
+    { ...course, broken },
+    `${rounds} kills, ${unseen.length} billed unseen, 1 repeated with its idempotency key`,
+  )
+}
+
+/** The gateway dies behind a settlement; the client, who knows of no answer, asks again with the same key. */
+async function repeatWithKey(scene: Scene): Promise<readonly string[]> {
+  const victim = scene.gateways().find(({ index }) => index === 1)
+  const armed = scene.arm(1, 'settle.after-write', { do: 'kill' })
+  let key = ''
+  while (!armed.fired) {
+    key = randomUUID()
+    await askWithKey(scene, key).catch(() => {
+      // The one that we want.
+    })
+  }
+  await scene.whole(victim ? [victim.pid] : [])
+  const again = await until('the repetition is answered', repeatTimeoutMs, async () => {
+    const response = await askWithKey(scene, key)
+    return response.status === 200 ? response : undefined
+  })
+  const id = again.headers.get('x-request-id') ?? ''
+  const [row] = await until('both runs are in the ledger', repeatTimeoutMs, async () => {
+    const rows = await scene.books.query(
+      `SELECT count(*)::text AS legs, sum(amount_nanos)::text AS nanos FROM usage_events WHERE request_id = '${id}'`,
+    )
+    return Number(rows[0]?.['legs']) === 2 && rows
+  }).catch((): Record<string, string>[] => [])
+  const price = String(inputNanos * BigInt(stubInputTokens) + outputNanos * BigInt(repeatTokens))
+  return [
+    ...unless(row !== undefined, `the repetition ${id} is not the second run of the first request`),
+    ...unless(
+      row === undefined || row['nanos'] === price,
+      `one answer was charged ${row?.['nanos']} in two runs, and costs ${price}`,
+    ),
+  ]
+}
+
+function askWithKey({ platform }: Scene, key: string): Promise<Response> {
+  return fetch(`${platform.apiUrl}/chat/completions`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${platform.apiKey}`,
+      'content-type': 'application/json',
+      'idempotency-key': key,
+      // Each on a connection of its own, which may lead to the one or the other gateway.
+      connection: 'close',
+    },
+    body: JSON.stringify({
+      model,
+      max_completion_tokens: repeatTokens,
+      messages: [{ role: 'user', content: 'tick' }],
+    }),
+    signal: AbortSignal.timeout(repeatTimeoutMs),
+  })
 }

@@ -12,7 +12,8 @@ export const bitRot: Fault = {
   id: 'f6',
   title: 'a bit of the journal flips while the gateway is down',
   injection: `${flips} times one random bit of a promised record, then a start; then it flips back`,
-  expectation: 'the start is refused and names file and byte; with the bit restored, nothing is lost',
+  expectation:
+    'the start is refused and names file and byte; with the bit restored, nothing is lost',
   async run({ random, say }) {
     await using scene = await openScene({ random })
     const course = await underLoad(scene, {}, () => Promise.resolve([]))
@@ -48,7 +49,9 @@ export const bitRot: Fault = {
 /** A bit of the first half of what is written, so that whole frames follow it. */
 function choosePlace(scene: Scene): { path: string; offset: number; bit: number } {
   const directory = scene.segments(1 + below(scene.random, 2))
-  const name = readdirSync(directory).filter((each) => each.endsWith('.journal')).toSorted()[0]
+  const name = readdirSync(directory)
+    .filter((each) => each.endsWith('.journal'))
+    .toSorted()[0]
   const path = join(directory, name ?? '')
   const bytes = readFileSync(path)
   const end = bytes.findLastIndex((byte) => byte !== 0)

@@ -17,7 +17,8 @@ export const journalFull: Fault = {
   id: 'f9',
   title: "the journal's volume is full",
   injection: `a file system of ${volumeBytes / mebibyte} MiB, filled to the last block while requests go on`,
-  expectation: '503 before the engine hears of a request; what runs is settled; it resumes by itself',
+  expectation:
+    '503 before the engine hears of a request; what runs is settled; it resumes by itself',
   async run({ random, say }) {
     let mounted: string | undefined
     const prepare = (dataDirectory: string): (() => void) => {

@@ -21,9 +21,7 @@ export const slowReaders: Fault = {
   expectation: 'the engine is slowed down, memory stays flat, and after 30 s they are given up',
   async run({ random, say }) {
     await using scene = await openScene({ random })
-    const streams = Array.from({ length: clients }, () =>
-      openRawStream(scene, flooding, 1_000_000),
-    )
+    const streams = Array.from({ length: clients }, () => openRawStream(scene, flooding, 1_000_000))
     const reading = setInterval(() => {
       for (const { socket } of streams) socket.read(1)
     }, 1_000)

@@ -6,7 +6,15 @@
 import fs from 'node:fs'
 import { basename } from 'node:path'
 import pg from 'pg'
-import { firedPath, folderVariable, logVariable, planPath, type Act, type Plan, type Point } from './plan.ts'
+import {
+  firedPath,
+  folderVariable,
+  logVariable,
+  planPath,
+  type Act,
+  type Plan,
+  type Point,
+} from './plan.ts'
 
 type Done = (error: Error | null, bytes: number) => void
 

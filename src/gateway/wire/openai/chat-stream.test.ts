@@ -121,3 +121,47 @@ test('whatever an engine says, it stays inside one event', () => {
     }),
   )
 })
+
+const finish: StreamPart = { type: 'choice-finish', choice: 0, reason: 'stop' }
+const end: StreamPart = { type: 'end' }
+const text: StreamPart = { type: 'text-delta', choice: 0, text: 'x' }
+
+test.each([
+  ['the finish', [text, finish, usage, end], true, 'finish_reason":"stop"'],
+  ['the finish', [text, finish, usage, end], false, 'finish_reason":"stop"'],
+  ['the usage, when nothing finished', [text, usage, end], true, '"prompt_tokens":5'],
+  ['a comment, when there is neither', [text, usage, end], false, ': receipt a.b.c'],
+] as [string, StreamPart[], boolean, string][])(
+  'a receipt comes once, with %s',
+  (_, parts, includeUsage, place) => {
+    // There is none before the settlement, which precedes the finish.
+    let receipt: string | undefined
+    const encode = createChatStreamEncoder({ ...options, includeUsage, receipt: () => receipt })
+    const events = parts.map((part) => {
+      if (part !== text) receipt = 'a.b.c'
+      return encode(part)
+    })
+    const all = events.join('')
+    expect(all.split('a.b.c')).toHaveLength(2)
+    const event = all.split('\n\n').find((each) => each.includes('a.b.c')) ?? ''
+    expect(event).toContain(place)
+    if (event.startsWith('data: '))
+      expect(JSON.parse(event.slice('data: '.length))).toMatchObject({ receipt: 'a.b.c' })
+    expect(all.endsWith(doneEvent)).toBe(true)
+  },
+)
+
+test('with several choices only one finish has the receipt, and a limit may stand beside it', () => {
+  const encode = createChatStreamEncoder({
+    ...options,
+    includeUsage: false,
+    receipt: () => 'a.b.c',
+  })
+  const first = encode({ ...finish, cause: { rule: 'x$&' } })
+  const second = encode({ ...finish, choice: 1 })
+  expect(JSON.parse(first.split('\n\n')[1]?.slice('data: '.length) ?? '')).toMatchObject({
+    limit: { rule: 'x$&' },
+    receipt: 'a.b.c',
+  })
+  expect(second).not.toContain('receipt')
+})
