@@ -106,7 +106,7 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
     createGatewayMachine(index, own, surroundings),
   )
   const clients = openDoors(loop, scenario, gateways)
-  await loop.runUntil(() => false, scenario.trafficMs)
+  await loop.runUntil(() => false, healedMs(scenario))
   let isAtRest = await comeToRest(loop, gateways, clients)
   const leases = isAtRest ? leasesOfTheDead(authority, gateways) : []
   const probes: ProbeAccount[] = []
@@ -134,6 +134,12 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
     historyHash: loop.historyHash(),
     counts: countsOf(clients, engines, gateways),
   }
+}
+
+/** When the last trouble that has an hour is over. */
+function healedMs({ trafficMs, gateways, database }: Scenario): number {
+  const periods = [...database.away, ...gateways.flatMap(({ disk }) => [...disk.stalls, ...disk.full])]
+  return Math.max(trafficMs, ...periods.map((period) => period.toMs))
 }
 
 /** Gateways start, clients come, and people stop and start gateways. */
