@@ -1,7 +1,7 @@
 /** Three projects, one for each lane of test/run.ts that vitest runs. */
 import { defineConfig } from 'vitest/config'
 
-const integration = ['{src,test}/**/*.integration.test.ts']
+const integration = ['{src,test,sim,bench}/**/*.integration.test.ts']
 const endToEnd = ['test/e2e/**/*.test.ts', 'test/kill/kill-*.test.ts']
 
 export default defineConfig({
@@ -12,7 +12,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{src,test,bench}/**/*.test.ts'],
+          include: ['{src,test,bench,sim}/**/*.test.ts'],
           exclude: [...integration, ...endToEnd],
           testTimeout: 10_000,
         },

@@ -49,13 +49,12 @@ LANGUAGE plpgsql AS $$
 DECLARE
   this record;
   counter limit_counters%ROWTYPE;
-  own limit_leases%ROWTYPE;
+  own record;
   lives text[];
   lost text[];
   top bigint;
   period bigint;
   ceiling bigint;
-  used_in_all numeric;
   room bigint;
   is_short boolean;
   is_tight boolean;
@@ -63,9 +62,6 @@ DECLARE
   now_granted bigint;
   asked bigint;
   answered_now bigint;
-  open_answers bigint;
-  unused bigint;
-  held_there bigint;
 BEGIN
   INSERT INTO gateway_lives (id, gateway_id) VALUES (life, gateway)
   ON CONFLICT (id) DO UPDATE SET seen_at = now() WHERE gateway_lives.seen_at < now() - interval '1 second';
@@ -83,18 +79,32 @@ BEGIN
   LOOP
     SELECT l.capacity, l.period_ms INTO top, period FROM limit_of(this.rule_id, this.tenant_id) l;
     CONTINUE WHEN top IS NULL;
-    INSERT INTO limit_counters (rule_id, subject, window_start, tenant_id, window_end)
-    VALUES (this.rule_id, this.subject, this.window_start, this.tenant_id, this.window_end) ON CONFLICT DO NOTHING;
-    SELECT * INTO counter FROM limit_counters c
-    WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start FOR UPDATE;
-    SELECT * INTO own FROM limit_leases l
-    WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = life;
-    own.granted := coalesce(own.granted, 0);
+    LOOP
+      SELECT * INTO counter FROM limit_counters c
+      WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start FOR UPDATE;
+      EXIT WHEN FOUND;
+      INSERT INTO limit_counters (rule_id, subject, window_start, tenant_id, window_end)
+      VALUES (this.rule_id, this.subject, this.window_start, this.tenant_id, this.window_end) ON CONFLICT DO NOTHING;
+    END LOOP;
+    -- Of its own lease, and of those of others. A new recall is answered by nobody yet.
+    SELECT
+      coalesce(sum(l.granted) FILTER (WHERE l.life_id = life), 0) AS granted,
+      coalesce(sum(l.spent) FILTER (WHERE l.life_id = life), 0) AS spent,
+      coalesce(sum(l.held) FILTER (WHERE l.life_id = life), 0) AS held,
+      coalesce(sum(l.answered) FILTER (WHERE l.life_id = life), 0) AS answered,
+      coalesce(sum(greatest(l.used, l.spent)) FILTER (WHERE l.life_id <> life), 0) AS used_elsewhere,
+      coalesce(sum(CASE
+        WHEN l.life_id = life THEN 0
+        WHEN l.life_id = ANY (lives) THEN greatest(l.granted - greatest(l.used, l.spent), 0)
+        WHEN l.life_id = ANY (lost) THEN greatest(l.granted - l.spent, 0)
+      END), 0) AS unused_elsewhere,
+      coalesce(sum(l.held) FILTER (WHERE l.life_id <> life AND l.life_id = ANY (lives)), 0) AS held_elsewhere,
+      count(*) FILTER (WHERE l.life_id <> life AND l.life_id = ANY (lives) AND (this.recall IS NULL OR l.answered < this.recall)) AS unanswered
+    INTO own FROM limit_leases l
+    WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start;
     ceiling := top;
     IF period IS NOT NULL THEN
-      SELECT coalesce(sum(greatest(l.used, l.spent)), 0) + greatest(this.used, coalesce(own.spent, 0)) INTO used_in_all FROM limit_leases l
-      WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id <> life;
-      counter := grow_allowance(counter, top, period, used_in_all);
+      counter := grow_allowance(counter, top, period, own.used_elsewhere + greatest(this.used, own.spent));
       ceiling := counter.allowance;
     END IF;
     -- The most that this life may have.
@@ -123,14 +133,6 @@ BEGIN
     END;
     now_granted := greatest(now_granted, this.keep);
 
-    SELECT
-      coalesce(sum(CASE WHEN l.life_id = ANY (lives) THEN greatest(l.granted - greatest(l.used, l.spent), 0) WHEN l.life_id = ANY (lost) THEN greatest(l.granted - l.spent, 0) END), 0),
-      coalesce(sum(l.held) FILTER (WHERE l.life_id = ANY (lives)), 0),
-      count(*) FILTER (WHERE l.life_id = ANY (lives) AND l.answered < asked)
-    INTO unused, held_there, open_answers
-    FROM limit_leases l
-    WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id <> life;
-
     -- A holder that keeps what it does not use has not heard of the recall yet.
     has_answered := is_tight AND this.keep <= this.used;
     -- What is granted in a shortage has its taker waiting.
@@ -139,8 +141,8 @@ BEGIN
       this.used := now_granted;
     END IF;
     -- Those who wait learn that something came back, or will not.
-    answered_now := CASE WHEN has_answered THEN counter.recall ELSE greatest(this.answers, coalesce(own.answered, 0)) END;
-    IF is_tight AND (now_granted < own.granted OR answered_now > coalesce(own.answered, 0) OR this.held < coalesce(own.held, 0)) THEN
+    answered_now := CASE WHEN has_answered THEN counter.recall ELSE greatest(this.answers, own.answered) END;
+    IF is_tight AND (now_granted < own.granted OR answered_now > own.answered OR this.held < own.held) THEN
       PERFORM notify_limit('returned', this.rule_id, this.subject, this.window_start, life, answered_now);
     END IF;
     INSERT INTO limit_leases (rule_id, subject, window_start, life_id, granted, used, held, answered)
@@ -155,11 +157,11 @@ BEGIN
     granted := now_granted;
     limit_value := top;
     left_over := ceiling - (counter.granted - own.granted + now_granted);
-    unused_elsewhere := unused;
-    held_elsewhere := held_there;
+    unused_elsewhere := own.unused_elsewhere;
+    held_elsewhere := own.held_elsewhere;
     tight := is_tight;
     recall := asked;
-    unanswered := CASE WHEN is_short THEN open_answers ELSE 0 END;
+    unanswered := CASE WHEN is_short THEN own.unanswered ELSE 0 END;
     RETURN NEXT;
   END LOOP;
 END $$;

@@ -4,6 +4,7 @@ import type { KeyDirectory } from '../src/identity/key-directory.ts'
 import { judgeBooks, type World } from './checkers/books.ts'
 import {
   judgeLimits,
+  type ChargedAccount,
   type LeaseAccount,
   type ProbeAccount,
   type RuleAccount,
@@ -51,6 +52,7 @@ export interface SeedCounts {
 const lostNotices = 0.1
 const restMs = 3_600_000
 const restPollMs = 200
+const convalescenceMs = 10_000
 const replays = 3
 const replayLinesMax = 40
 
@@ -81,6 +83,7 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
   })
   const ledger = createLedger({
     hasUniqueKeys: plant !== 'drop-unique-key',
+    nowMs: () => loop.nowMs,
     onCharge: (lifeId, charge) => authority.charge(lifeId, [charge]),
   })
   const database = createDatabase({
@@ -113,18 +116,29 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
   for (const call of scenario.probes) {
     if (!isAtRest) break
     const askedAtMs = databaseNowMs()
-    const chargedBefore = ledger.usageRows.flatMap((row) => row.charges)
+    const chargedBefore = ledger.usageRows.flatMap(({ charges, bookedAtMs }) =>
+      charges.map((charge) => ({ ...charge, bookedAtMs })),
+    )
+    const atMs = loop.nowMs
     const client = ask(call, gateways[call.gateway] ?? firstOf(gateways), loop)
     clients.push(client)
     isAtRest = await comeToRest(loop, gateways, clients)
-    probes.push(toProbe(client, { askedAtMs, answeredAtMs: databaseNowMs(), chargedBefore, scenario }))
+    const moments = { atMs, askedAtMs, answeredAtMs: databaseNowMs() }
+    probes.push(toProbe(client, { ...moments, chargedBefore, scenario }))
   }
   if (!isAtRest || !(await stopAll(loop, gateways)))
     violations.push('the world does not come to rest: requests are under way, or not shipped')
   replayJournals(gateways, ledger, random.fork('replay'), (what) => violations.push(what))
   violations.push(
     ...judgeBooks(accountsOf({ scenario, clients, engines, gateways, ledger })),
-    ...judgeLimits({ rules: rulesOf(scenario), usage: ledger.usageRows, leases, probes }),
+    ...judgeLimits({
+      timeZone: scenario.timeZone,
+      clockJumped: scenario.database.clockJumps.length > 0,
+      rules: rulesOf(scenario),
+      usage: withMoments(ledger, clients),
+      leases,
+      probes,
+    }),
   )
   for (const violation of violations) loop.note(`violation: ${violation}`)
   return {
@@ -136,10 +150,13 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
   }
 }
 
-/** When the last trouble that has an hour is over. */
+/** When the last trouble that has an hour is over, and everybody has noticed. */
 function healedMs({ trafficMs, gateways, database }: Scenario): number {
-  const periods = [...database.away, ...gateways.flatMap(({ disk }) => [...disk.stalls, ...disk.full])]
-  return Math.max(trafficMs, ...periods.map((period) => period.toMs))
+  const periods = [
+    ...database.away,
+    ...gateways.flatMap(({ disk }) => [...disk.stalls, ...disk.full]),
+  ]
+  return Math.max(trafficMs, ...periods.map((period) => period.toMs)) + convalescenceMs
 }
 
 /** Gateways start, clients come, and people stop and start gateways. */
@@ -260,7 +277,7 @@ const probeInputTokensMax = 60n
 
 function toProbe(
   client: ClientTruth,
-  at: Pick<ProbeAccount, 'askedAtMs' | 'answeredAtMs' | 'chargedBefore'> & {
+  at: Pick<ProbeAccount, 'atMs' | 'askedAtMs' | 'answeredAtMs' | 'chargedBefore'> & {
     readonly scenario: Scenario
   },
 ): ProbeAccount {
@@ -285,7 +302,8 @@ function toProbe(
       output_tokens: output,
       tokens: probeInputTokensMax + output,
       amount:
-        probeInputTokensMax * dearest((price) => largest(price.inputNanos, price.cachedInputNanos)) +
+        probeInputTokensMax *
+          dearest((price) => largest(price.inputNanos, price.cachedInputNanos)) +
         output * dearest((price) => largest(price.outputNanos, price.reasoningNanos)),
     },
   }
@@ -300,11 +318,13 @@ function leasesOfTheDead(
   gateways: readonly GatewayMachine[],
 ): LeaseAccount[] {
   const living = new Set(gateways.flatMap((gateway) => gateway.livingLifeIds()))
-  return authority.counters().flatMap(({ leases, ...counter }) =>
-    leases
-      .filter((lease) => !living.has(lease.lifeId))
-      .map((lease) => ({ ...counter, ...lease })),
-  )
+  return authority
+    .counters()
+    .flatMap(({ leases, ...counter }) =>
+      leases
+        .filter((lease) => !living.has(lease.lifeId))
+        .map((lease) => ({ ...counter, ...lease })),
+    )
 }
 
 function rulesOf({ limits }: Scenario): RuleAccount[] {
@@ -339,6 +359,14 @@ function firstOf<Item>(items: readonly Item[]): Item {
   const [first] = items
   if (first === undefined) throw new Error('a world has a gateway')
   return first
+}
+
+function withMoments(
+  { usageRows }: LedgerModel,
+  clients: readonly ClientTruth[],
+): ChargedAccount[] {
+  const asked = new Map(clients.map((client) => [client.call.requestId, client.askedAtMs]))
+  return usageRows.map((row) => ({ ...row, askedAtMs: asked.get(row.requestId) ?? 0 }))
 }
 
 function countsOf(

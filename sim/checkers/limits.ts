@@ -4,6 +4,9 @@
  */
 
 export interface LimitWorld {
+  readonly timeZone: string
+  /** The authority's clock was set forward or back. */
+  readonly clockJumped: boolean
   readonly rules: readonly RuleAccount[]
   readonly usage: readonly ChargedAccount[]
   readonly leases: readonly LeaseAccount[]
@@ -38,6 +41,9 @@ export interface ChargedAccount extends Subject {
   readonly outputTokens: number
   readonly amountNanos: bigint
   readonly charges: readonly ChargeAccount[]
+  /** Between these two moments of the world, what was charged was taken. */
+  readonly askedAtMs: number
+  readonly bookedAtMs: number
 }
 
 export interface ChargeAccount {
@@ -57,17 +63,19 @@ export interface LeaseAccount extends Omit<ChargeAccount, 'amount'> {
 /** One request to a world at rest, and what had been charged before it. */
 export interface ProbeAccount extends Subject {
   readonly requestId: string
-  /** Before and after, by the authority's clock. */
+  /** In the world's time, and by the authority's clock; the latter before and after. */
+  readonly atMs: number
   readonly askedAtMs: number
   readonly answeredAtMs: number
   readonly isRefused: boolean
   readonly refusal: string
-  readonly chargedBefore: readonly ChargeAccount[]
+  readonly chargedBefore: readonly (ChargeAccount & { readonly bookedAtMs: number })[]
   /** No measure of the request can be larger. */
   readonly most: Readonly<Record<string, bigint>>
 }
 
-const windowsMs: Readonly<Record<string, number>> = { minute: 60_000, hour: 3_600_000 }
+/** Limits for these are buckets that fill again evenly; for the others, they begin anew with the day, the month, or never. */
+const periodsMs: Readonly<Record<string, number>> = { minute: 60_000, hour: 3_600_000 }
 
 export function judgeLimits(world: LimitWorld): string[] {
   return [...judgeCharges(world), ...judgeSums(world), ...judgeLeases(world), ...judgeProbes(world)]
@@ -86,7 +94,8 @@ function* judgeCharges({ rules, usage }: LimitWorld): Generator<string> {
         row.outcome === 'crashed'
           ? charges.every((charge) => charge.amount === worth) && sum >= worth
           : sum === worth
-      if (!isRight) yield `${row.requestId} is worth ${worth} ${measure} to ${ruleId}, and charged ${sum}`
+      if (!isRight)
+        yield `${row.requestId} is worth ${worth} ${measure} to ${ruleId}, and charged ${sum}`
       if (charges.some((charge) => charge.subject !== subjectOf(row, per)))
         yield `${row.requestId} is charged to another's counter of ${ruleId}`
     }
@@ -115,41 +124,86 @@ function worthOf(row: ChargedAccount, measure: string): bigint {
 }
 
 /** Charges are never taken back, so a sum that holds at the end held at every moment. */
-function* judgeSums({ rules, usage }: LimitWorld): Generator<string> {
-  const hard = new Map(
-    rules.filter((rule) => rule.enforcement === 'hard').map((rule) => [rule.ruleId, rule]),
-  )
-  const sums = new Map<string, { sum: bigint; limit: bigint }>()
-  for (const row of usage) {
-    for (const { ruleId, subject, windowStartMs, amount } of row.charges) {
-      const rule = hard.get(ruleId)
-      if (!rule) continue
-      const key = `${ruleId} of ${subject} from ${windowStartMs}`
-      const { sum } = sums.get(key) ?? { sum: 0n }
-      sums.set(key, { sum: sum + amount, limit: rule.limitOf(row.tenantId) })
+function* judgeSums(world: LimitWorld): Generator<string> {
+  for (const rule of world.rules.filter((each) => each.enforcement === 'hard')) {
+    const charged = world.usage.flatMap(({ charges, ...row }) =>
+      charges
+        .filter((charge) => charge.ruleId === rule.ruleId)
+        .map((charge) => ({ ...row, ...charge })),
+    )
+    for (const [counter, takes] of Map.groupBy(charged, counterOf)) {
+      const limit = rule.limitOf(takes[0]?.tenantId ?? '')
+      const periodMs = periodsMs[rule.window]
+      const over = periodMs === undefined ? excess(takes, limit) : burst(takes, limit, periodMs)
+      if (over !== undefined && !(world.clockJumped && periodMs !== undefined))
+        yield `${over}: ${limit} ${rule.measure} a ${rule.window}, ${counter}`
     }
   }
-  for (const [key, { sum, limit }] of sums)
-    if (sum > limit) yield `${sum} are spent of ${limit}: ${key} (${hard.get(key.split(' ')[0] ?? '')?.measure})`
 }
 
-function* judgeLeases({ leases }: LimitWorld): Generator<string> {
+interface Take {
+  readonly amount: bigint
+  readonly askedAtMs: number
+  readonly bookedAtMs: number
+}
+
+function counterOf({ ruleId, subject, windowStartMs }: ChargeAccount): string {
+  return `${ruleId} of ${subject} from ${windowStartMs}`
+}
+
+function excess(takes: readonly Take[], limit: bigint): string | undefined {
+  const sum = total(takes)
+  return sum > limit ? `${sum} are spent` : undefined
+}
+
+/** In no time does more go by than a full bucket and what fills it meanwhile. */
+function burst(takes: readonly Take[], limit: bigint, periodMs: number): string | undefined {
+  for (const { askedAtMs: fromMs } of takes) {
+    for (const { bookedAtMs: toMs } of takes) {
+      const within = takes.filter((take) => take.askedAtMs >= fromMs && take.bookedAtMs <= toMs)
+      const most =
+        limit + (limit * BigInt(Math.ceil(Math.max(0, toMs - fromMs)))) / BigInt(periodMs) + 1n
+      const sum = total(within)
+      if (sum > most)
+        return `${sum} are spent between ${fromMs} and ${toMs}, at most ${most} could be`
+    }
+  }
+  return undefined
+}
+
+function total(takes: readonly { readonly amount: bigint }[]): bigint {
+  return takes.reduce((sum, take) => sum + take.amount, 0n)
+}
+
+/** Of a soft rule, a life may have spent what nobody granted: while the authority was away. */
+function* judgeLeases({ leases, rules }: LimitWorld): Generator<string> {
+  const hard = new Set(
+    rules.filter((rule) => rule.enforcement === 'hard').map((rule) => rule.ruleId),
+  )
   for (const { lifeId, ruleId, subject, granted, spent } of leases)
-    if (granted !== spent)
+    if (granted > spent || (granted < spent && hard.has(ruleId)))
       yield `${lifeId} is dead and holds ${granted} of ${ruleId} of ${subject}, of which ${spent} are spent`
 }
 
 /** With nothing under way, a request that fits into what is left is admitted, and one for which nothing is left is refused. */
-function* judgeProbes({ rules, probes }: LimitWorld): Generator<string> {
-  for (const probe of probes) {
-    const rooms = rules
+function* judgeProbes(world: LimitWorld): Generator<string> {
+  for (const probe of world.probes) {
+    const rooms = world.rules
       .filter((rule) => concerns(rule, probe) && rule.enforcement !== 'shadow')
-      .map((rule) => ({ rule, room: roomOf(rule, probe), most: probe.most[rule.measure] ?? 0n }))
+      .map((rule) => ({
+        rule,
+        room: roomOf(rule, probe, world),
+        most: probe.most[rule.measure] ?? 0n,
+      }))
     // A window that ends meanwhile has two answers.
     if (rooms.some(({ room }) => room === undefined)) continue
     const isAmple = rooms.every(({ room, most }) => (room ?? 0n) >= most)
-    const spent = rooms.find(({ room, rule }) => (room ?? 0n) <= 0n && rule.measure !== 'concurrency')
-    const left = rooms.map(({ rule, room }) => `${room} ${rule.measure} of ${rule.ruleId}`).join(', ')
+    const spent = rooms.find(
+      ({ room, rule }) => (room ?? 0n) <= 0n && periodsMs[rule.window] === undefined,
+    )
+    const left = rooms
+      .map(({ rule, room }) => `${room} ${rule.measure} of ${rule.ruleId}`)
+      .join(', ')
     if (probe.isRefused && isAmple)
       yield `${probe.requestId} is refused though enough is left (${left}): ${probe.refusal}`
     if (!probe.isRefused && spent)
@@ -157,21 +211,31 @@ function* judgeProbes({ rules, probes }: LimitWorld): Generator<string> {
   }
 }
 
-function roomOf(rule: RuleAccount, probe: ProbeAccount): bigint | undefined {
-  const limit = rule.limitOf(probe.tenantId)
-  const [start, end] = [probe.askedAtMs, probe.answeredAtMs].map((atMs) => windowStart(rule, atMs))
-  if (start === undefined || start !== end) return undefined
+/** What is left; of a bucket, at least so much: what was taken longer ago than it takes to fill has come back. */
+function roomOf(
+  rule: RuleAccount,
+  probe: ProbeAccount,
+  { timeZone }: LimitWorld,
+): bigint | undefined {
+  const now = nameWindow(rule, probe.askedAtMs, timeZone)
+  if (now !== nameWindow(rule, probe.answeredAtMs, timeZone)) return undefined
   const subject = subjectOf(probe, rule.per)
-  return probe.chargedBefore
-    .filter((charge) => charge.ruleId === rule.ruleId && charge.subject === subject)
-    .filter((charge) => charge.windowStartMs === start)
-    .reduce((room, charge) => room - charge.amount, limit)
+  const sinceMs = probe.atMs - (periodsMs[rule.window] ?? Infinity)
+  const taken = probe.chargedBefore.filter(
+    (charge) =>
+      charge.ruleId === rule.ruleId &&
+      charge.subject === subject &&
+      charge.bookedAtMs >= sinceMs &&
+      nameWindow(rule, charge.windowStartMs, timeZone) === now,
+  )
+  return rule.limitOf(probe.tenantId) - total(taken)
 }
 
-/** Offsets of the zones that are simulated are whole hours. */
-function windowStart({ window }: RuleAccount, atMs: number): number {
-  const lengthMs = windowsMs[window]
-  return lengthMs === undefined ? 0 : Math.floor(atMs / lengthMs) * lengthMs
+/** The local day or month; '' where there is but one window. */
+function nameWindow({ window }: RuleAccount, atMs: number, timeZone: string): string {
+  if (window !== 'day' && window !== 'month') return ''
+  const date = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short' }).format(atMs)
+  return window === 'day' ? date : date.slice(0, 7)
 }
 
 function concerns(rule: RuleAccount, who: Subject): boolean {

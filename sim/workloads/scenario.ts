@@ -86,6 +86,17 @@ export interface CallScenario {
 }
 
 const hourMs = 3_600_000
+/** In Paris: the ends of a month, a year and a leap day, and the nights in which clocks change. */
+const turns = [
+  '2026-03-31T22:00:00Z',
+  '2026-12-31T23:00:00Z',
+  '2028-02-28T23:00:00Z',
+  '2028-02-29T23:00:00Z',
+  '2026-03-28T23:00:00Z',
+  '2026-03-29T01:00:00Z',
+  '2026-10-25T01:00:00Z',
+  '2026-10-25T23:00:00Z',
+] as const
 export const modelIds = ['small', 'large'] as const
 
 export function drawScenario(random: Random, plant: Plant | undefined): Scenario {
@@ -95,7 +106,9 @@ export function drawScenario(random: Random, plant: Plant | undefined): Scenario
   const gateways = Array.from({ length: shape.whole(1, 3) }, (_, index) =>
     drawGateway(random.fork(`gateway ${index}`), trafficMs, isCalm, plant),
   )
-  const epochMs = Date.UTC(2026, 0, 1) + shape.whole(0, 364 * 24) * hourMs + shape.whole(0, hourMs)
+  const epochMs = shape.chance(0.3)
+    ? Date.parse(shape.pick(turns)) - shape.whole(0, trafficMs)
+    : Date.UTC(2026, 0, 1) + shape.whole(0, 364 * 24 * hourMs)
   const keys = drawKeys(shape)
   const calls = drawCalls(random.fork('calls'), {
     trafficMs,

@@ -6,6 +6,7 @@ import type { Loop } from './loop.ts'
 
 export interface ClientTruth {
   readonly call: CallScenario
+  readonly askedAtMs: number
   /** `undefined`: no gateway took the connection, or no answer began. */
   status: number | undefined
   tokens: number
@@ -26,6 +27,7 @@ const doneMarker = 'data: [DONE]'
 export function ask(call: CallScenario, gateway: GatewayMachine, loop: Loop): ClientTruth {
   const truth: ClientTruth = {
     call,
+    askedAtMs: loop.nowMs,
     status: undefined,
     tokens: 0,
     sawEnd: false,

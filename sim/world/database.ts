@@ -62,7 +62,8 @@ export function createDatabase(options: {
   ): Promise<Result> => {
     await reach()
     commitLate()
-    const isBroken = loop.nowMs < troubles.brokenUntilMs && random.chance(troubles.brokenConnections)
+    const isBroken =
+      loop.nowMs < troubles.brokenUntilMs && random.chance(troubles.brokenConnections)
     if (!isBroken) return await answer(work())
     const how = random.pick(['lost', 'committed', 'late'])
     loop.note(`database: the connection breaks under ${name}, ${how}`)

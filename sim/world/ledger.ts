@@ -21,6 +21,7 @@ export interface UsageRow {
   readonly priceVersion: string
   readonly startedAt: string
   readonly charges: readonly Charge[]
+  readonly bookedAtMs: number
 }
 
 export interface Charge {
@@ -75,6 +76,7 @@ interface Line {
 export function createLedger(options: {
   /** Without them, nothing stops a repetition. */
   readonly hasUniqueKeys: boolean
+  readonly nowMs: () => number
   /** Adds to what a life has spent of a counter. */
   readonly onCharge: (lifeId: string, charge: Charge) => void
 }): LedgerModel {
@@ -104,7 +106,7 @@ export function createLedger(options: {
     const key = keyOf(line)
     if (hasUniqueKeys && usageKeys.has(key)) return
     usageKeys.add(key)
-    const row = toRow(line)
+    const row = { ...toRow(line), bookedAtMs: options.nowMs() }
     usageRows.push(row)
     for (const charge of row.charges) options.onCharge(row.lifeId, charge)
     const accounts = accountsOf(line)
@@ -157,7 +159,7 @@ function accountsOf({
   }
 }
 
-function toRow(line: Line): UsageRow {
+function toRow(line: Line): Omit<UsageRow, 'bookedAtMs'> {
   return {
     tenantId: line.tenant_id,
     requestId: line.request_id,

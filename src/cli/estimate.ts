@@ -28,6 +28,8 @@ const estimate = z.looseObject({
   }),
   time_to_first_token_ms: wait,
   total_ms: wait,
+  would_be_admitted: z.boolean(),
+  limit: z.looseObject({ measure: z.string(), window: z.string() }).optional(),
 })
 const refusal = z.object({ error: z.object({ message: z.string() }) })
 
@@ -103,7 +105,11 @@ function render(cli: Cli, answer: z.infer<typeof estimate>): string {
   const waited = (name: string, ms: z.infer<typeof wait>): string[][] =>
     ms === undefined ? [] : [[name, '', `${ms.expected} ms`, `${ms.high} ms`, '']]
   const paid = ({ nanos }: z.infer<typeof money>): string => renderMoney(nanos, price.currency)
-  return cli.table(
+  const { limit } = answer
+  const verdict = limit
+    ? `It would be refused now: the limit of ${limit.measure} (${limit.window}) has no room for it.`
+    : 'It would be admitted now.'
+  const table = cli.table(
     ['', 'LOW', 'EXPECTED', 'HIGH', ''],
     [
       ['input tokens', ...counted(answer.input_tokens)],
@@ -119,4 +125,5 @@ function render(cli: Cli, answer: z.infer<typeof estimate>): string {
       ...waited('whole answer', answer.total_ms),
     ],
   )
+  return `${table}\n\n${verdict}`
 }

@@ -16,7 +16,7 @@ import type { GatewayDeps } from './deps.ts'
 import type { Exchange } from './exchange.ts'
 import type { ClaimedLeg } from './idempotency.ts'
 import { wholeAnswerTokens, type Bounds, type Forecast } from './forecast.ts'
-import { toFinishCause } from './limit-fault.ts'
+import { toFacts } from './limit-fault.ts'
 import { receiptHeader, wantsReceipt } from './receipt.ts'
 import type { EngineAnswer } from './replicas.ts'
 import type { OfferedModel } from './stages/resolve-model.ts'
@@ -167,7 +167,7 @@ export class Admission implements AsyncDisposable {
   async #takeMore(): Promise<FinishCause | undefined> {
     const missing = Math.max(1, this.#passedTokens() - this.#reservedTokens)
     const taken = await this.#grip.extend(this.#amountsOf(missing), this.#nextStep())
-    if (taken.outcome === 'refused') return toFinishCause(taken.refusal)
+    if (taken.outcome === 'refused') return toFacts(taken.refusal)
     this.#noteExtension(taken)
     return undefined
   }

@@ -1,5 +1,4 @@
 /** A refused limit in words for people and facts for programs: which rule, which window, when it clears, which plan would let it pass. Pure. */
-import type { FinishCause } from '../engines/engine.ts'
 import type { Refusal } from '../limits/refusal.ts'
 import type { LimitWindow, Measure } from '../limits/rule.ts'
 import { Fault, type FaultCode } from '../platform/fault.ts'
@@ -73,7 +72,8 @@ function advice({ rule, cause, clearsInMs, planThatAllows, resetsAtMs }: Refusal
   return `Try again in ${formatDuration(clearsInMs)}${at}.${plan}`
 }
 
-function toFacts(refusal: Refusal): Readonly<Record<string, string | number | null>> {
+/** For programs. Amounts are strings, because money in nano-units can be larger than a program's exact numbers. */
+export function toFacts(refusal: Refusal): Readonly<Record<string, string | number | null>> {
   const { rule, clearsInMs, resetsAtMs } = refusal
   return {
     rule: rule.ruleId,
@@ -82,7 +82,6 @@ function toFacts(refusal: Refusal): Readonly<Record<string, string | number | nu
     model: rule.modelId ?? null,
     measure: rule.measure,
     window: rule.window,
-    // Strings, because money in nano-units can be larger than a program's exact numbers.
     limit: String(refusal.limit),
     needed: String(refusal.needed),
     remaining: String(refusal.remaining),
@@ -91,11 +90,6 @@ function toFacts(refusal: Refusal): Readonly<Record<string, string | number | nu
     clears_in_ms: clearsInMs === undefined ? null : Math.ceil(clearsInMs),
     plan_that_allows: refusal.planThatAllows ?? null,
   }
-}
-
-/** What an answer carries that a limit ended. */
-export function toFinishCause(refusal: Refusal): FinishCause {
-  return toFacts(refusal)
 }
 
 /** Nano-units with the two decimals that people expect, and more where they say something. */

@@ -306,3 +306,40 @@ test('a place among the requests at once is free again with the end of a request
   )
   expect(answers.map((answer) => answer.status)).toEqual(Array.from({ length: 6 }, () => 200))
 })
+
+test('an estimate tells tokens, price and time before the call, costs nothing, and says whether limits would let it pass', async () => {
+  const secret = await keyWith({ measure: 'requests', window: 'day', limit: 2n })
+  const estimate = async (): Promise<Record<string, unknown>> => {
+    const response = await fetch(`${gateways[0]?.url}/v1/estimate`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: 'mock',
+        messages: [{ role: 'user', content: 'hello' }],
+        max_tokens: 16,
+      }),
+    })
+    expect(response.status).toBe(200)
+    return (await response.json()) as Record<string, unknown>
+  }
+  // The engine's counts of other tests are learned from: nothing here rests on them.
+  const first = await estimate()
+  expect(first).toMatchObject({
+    object: 'estimate',
+    model: 'mock',
+    endpoint: '/v1/chat/completions',
+    would_be_admitted: true,
+    output_tokens: { max: 16 },
+    price: { currency: 'EUR' },
+  })
+  const { low, expected, high, max } = first['price'] as Record<string, { nanos: string }>
+  const nanos = [low, expected, high, max].map((money) => BigInt(money?.nanos ?? -1))
+  expect(nanos).toEqual(nanos.toSorted((a, b) => (a < b ? -1 : 1)))
+  await chat(secret)
+  await chat(secret)
+  expect(await amountOf(2, secret)).toBeLessThanOrEqual(2n * (nanos[3] ?? 0n))
+  expect(await estimate()).toMatchObject({
+    would_be_admitted: false,
+    limit: { measure: 'requests', window: 'day', remaining: '0', cause: 'exhausted' },
+  })
+})

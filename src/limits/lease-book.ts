@@ -13,7 +13,7 @@ import {
 } from './authority.ts'
 import { applyReply, loosen, openLease, toWish, type Lease } from './lease.ts'
 import type { BoundRule } from './rule-book.ts'
-import { createWindows } from './window.ts'
+import { createWindows, type Window } from './window.ts'
 
 export interface LeaseBook {
   /** The authority's time, in milliseconds since 1970; it goes back only when the authority's clock was set back. */
@@ -60,6 +60,8 @@ export function createLeaseBook(options: {
   let life = newLife()
   /** By rule, subject and start of the window. */
   let leases = new Map<string, Lease>()
+  /** The same by rule, for those that are asked for again and again. */
+  let latest = new WeakMap<BoundRule, Lease>()
   const dirty = new Set<Lease>()
   const drifted = new Set<Lease>()
   let calls = 0
@@ -177,13 +179,17 @@ export function createLeaseBook(options: {
     nowMs,
     life: () => life,
     current(rule) {
-      const window = windows.around(rule.window, nowMs())
+      const atMs = nowMs()
+      const known = latest.get(rule)
+      if (known?.life === life && isWithin(known.window, atMs)) return known
+      const window = windows.around(rule.window, atMs)
       const key = keyOf(rule.ruleId, rule.subject, window.startMs)
       let lease = leases.get(key)
       if (!lease) {
-        lease = openLease(life, rule, window, nowMs())
+        lease = openLease(life, rule, window, atMs)
         leases.set(key, lease)
       }
+      latest.set(rule, lease)
       return lease
     },
     find: ({ ruleId, subject, windowStartMs }) => leases.get(keyOf(ruleId, subject, windowStartMs)),
@@ -198,7 +204,10 @@ export function createLeaseBook(options: {
     limitsChanged(limitOf) {
       for (const [key, lease] of leases) {
         const limit = limitOf(lease.rule)
-        if (limit === undefined || lease.gone) leases.delete(key)
+        if (limit === undefined || lease.gone) {
+          leases.delete(key)
+          latest = new WeakMap()
+        }
         if (limit === lease.limit) continue
         loosen(lease)
         dirty.add(lease)
@@ -212,6 +221,10 @@ export function createLeaseBook(options: {
       await running
     },
   }
+}
+
+function isWithin({ startMs, endMs }: Window, atMs: number): boolean {
+  return atMs >= startMs && (endMs === undefined || atMs < endMs)
 }
 
 function keyOf(ruleId: string, subject: string, startMs: number): string {

@@ -64,6 +64,8 @@ export interface Limits {
   /** Replaces the rules. */
   apply(records: LimitRecords): void
   reserve(scope: LimitScope, need: Amounts, want: Amounts): Promise<Decision>
+  /** What would refuse such a request now, as far as this gateway knows; nothing is taken, and nobody is asked. */
+  preview(scope: LimitScope, need: Amounts): Refusal | undefined
   /** How the counters of such a request stand; nothing is taken. */
   standings(scope: LimitScope): readonly Standing[]
   priorityOf(tenantId: string): 'normal' | 'high'
@@ -436,6 +438,16 @@ export function openLimits(options: {
       if (outcome !== 'taken') return { outcome: 'refused', refusal: refuse(scope, outcome) }
       assert(reservation, 'what was taken is known')
       return { outcome: 'admitted', grip: toGrip(reservation, life, scope) }
+    },
+    preview(scope, need) {
+      const nowMs = book.nowMs()
+      const short = rules
+        .match(scope)
+        .map((rule) => place(rule, need[rule.measure] ?? 0n, 0n))
+        .find(({ lease, need: least }) => least > remainingOf(lease, nowMs))
+      if (!short) return undefined
+      const cause = short.need > short.lease.limit ? 'too_large' : 'exhausted'
+      return describeRefusal(short, cause, nowMs, rules.planThatAllows)
     },
     standings: (scope) => rules.match(scope).map(standingOf),
     priorityOf: (tenantId) => rules.priorityOf(tenantId),

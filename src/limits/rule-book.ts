@@ -50,6 +50,8 @@ export function createRuleBook(records: LimitRecords): RuleBook {
   const ofTenant = Map.groupBy(records.rules, (rule) => rule.tenantId)
   const credits = new Map(records.credits.map(({ tenantId, nanos }) => [tenantId, BigInt(nanos)]))
   const remembered = new Map<string, readonly BoundRule[]>()
+  /** Many keys of a tenant share its rules. */
+  const boundRules = new Map<string, BoundRule>()
 
   const find = (scope: LimitScope): readonly BoundRule[] => {
     const planId = planOf.get(scope.tenantId)
@@ -57,10 +59,21 @@ export function createRuleBook(records: LimitRecords): RuleBook {
       ...((planId !== undefined && ofPlan.get(planId)) || []),
       ...(ofTenant.get(scope.tenantId) ?? []),
     ]
-    const bound = candidates.filter((rule) => isFor(rule, scope)).map((rule) => bind(rule, scope))
+    const bound = candidates
+      .filter((rule) => isFor(rule, scope))
+      .map((rule) => {
+        const key = `${rule.id} ${subjectOf(rule, scope)}`
+        const known = boundRules.get(key) ?? bind(rule, scope)
+        boundRules.set(key, known)
+        return known
+      })
     const isPrepaid = planId !== undefined && plans.get(planId)?.prepaid === true
     if (!isPrepaid) return bound
-    return [...bound, creditRule(scope.tenantId, credits.get(scope.tenantId) ?? 0n)]
+    const key = `${creditRuleId} ${scope.tenantId}`
+    const credit =
+      boundRules.get(key) ?? creditRule(scope.tenantId, credits.get(scope.tenantId) ?? 0n)
+    boundRules.set(key, credit)
+    return [...bound, credit]
   }
 
   return {
@@ -68,7 +81,10 @@ export function createRuleBook(records: LimitRecords): RuleBook {
       const key = `${scope.apiKeyId} ${scope.modelId}`
       const known = remembered.get(key)
       if (known) return known
-      if (remembered.size >= scopesMax) remembered.clear()
+      if (remembered.size >= scopesMax) {
+        remembered.clear()
+        boundRules.clear()
+      }
       const found = find(scope)
       remembered.set(key, found)
       return found
@@ -93,11 +109,15 @@ function isFor(rule: LimitRuleRecord, scope: LimitScope): boolean {
   )
 }
 
+function subjectOf(rule: LimitRuleRecord, scope: LimitScope): string {
+  if (rule.per === 'tenant') return scope.tenantId
+  return rule.per === 'project' ? scope.projectId : scope.apiKeyId
+}
+
 function bind(rule: LimitRuleRecord, scope: LimitScope): BoundRule {
-  const subjects = { tenant: scope.tenantId, project: scope.projectId, key: scope.apiKeyId }
   return {
     ruleId: rule.id,
-    subject: subjects[rule.per],
+    subject: subjectOf(rule, scope),
     tenantId: scope.tenantId,
     per: rule.per,
     modelId: rule.modelId,

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../e2e/until.ts'
 import { unless } from './fault.ts'
-import { openScene, type Scene } from './scene.ts'
+import { hasRows, openScene, type Scene } from './scene.ts'
 import { underLoad, type Course } from './under-load.ts'
 
 export interface OutageOptions {
@@ -104,6 +104,7 @@ function failures(seen: Course['seen']): string {
 async function catchUp(scene: Scene, ids: ReadonlySet<string>): Promise<number> {
   const backMs = performance.now()
   await until('the ledger has caught up', catchUpMsMax, async () => {
+    if (!(await hasRows(scene.books, ids.size))) return false
     const known = new Set((await scene.books.usage()).map((row) => row.requestId))
     return [...ids].every((id) => known.has(id))
   }).catch(() => {

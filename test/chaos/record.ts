@@ -13,12 +13,6 @@ export function record(name: string, text: string): void {
   writeFileSync(path, `${page.slice(0, start)}\n\n${text}\n\n${page.slice(end)}`)
 }
 
-export function recorded(name: string): string {
-  const page = readFileSync(path, 'utf8')
-  const { start, end } = markers(page, name)
-  return page.slice(start, end)
-}
-
 function markers(page: string, name: string): { start: number; end: number } {
   const opening = `<!-- ${name}:start -->`
   const start = page.indexOf(opening)

@@ -31,21 +31,29 @@ export interface KillReport extends Verdict {
 
 interface Failpoint {
   readonly point: Point
-  readonly act: Act['do'] & ('kill' | 'tear')
+  readonly act: (random: () => number) => Act
+  readonly name?: string
   /** The point is passed more often than this within some seconds of load. */
   readonly passagesMax: number
 }
 
+const withholdMs = 100
+const kill = (): Act => ({ do: 'kill' })
+const withhold = (): Act => ({ do: 'withhold', ms: withholdMs })
+const tear = (random: () => number): Act => ({ do: 'tear', share: random() })
+
 const failpoints: readonly [Failpoint, ...Failpoint[]] = [
-  { point: 'open.before-write', act: 'kill', passagesMax: 100 },
-  { point: 'open.after-write', act: 'kill', passagesMax: 100 },
-  { point: 'progress.after-write', act: 'kill', passagesMax: 20 },
-  { point: 'settle.before-write', act: 'kill', passagesMax: 100 },
-  { point: 'settle.after-write', act: 'kill', passagesMax: 100 },
-  { point: 'journal.write', act: 'tear', passagesMax: 100 },
-  { point: 'ledger.before-commit', act: 'kill', passagesMax: 5 },
-  { point: 'ledger.commit-sent', act: 'kill', passagesMax: 5 },
-  { point: 'ledger.after-commit', act: 'kill', passagesMax: 5 },
+  { point: 'open.before-write', act: kill, passagesMax: 100 },
+  { point: 'open.before-write', act: withhold, name: 'open withheld', passagesMax: 100 },
+  { point: 'open.after-write', act: kill, passagesMax: 100 },
+  { point: 'progress.after-write', act: kill, passagesMax: 20 },
+  { point: 'settle.before-write', act: kill, passagesMax: 100 },
+  { point: 'settle.before-write', act: withhold, name: 'settle withheld', passagesMax: 100 },
+  { point: 'settle.after-write', act: kill, passagesMax: 100 },
+  { point: 'journal.write', act: tear, name: 'a torn write', passagesMax: 100 },
+  { point: 'ledger.before-commit', act: kill, passagesMax: 5 },
+  { point: 'ledger.commit-sent', act: kill, passagesMax: 5 },
+  { point: 'ledger.after-commit', act: kill, passagesMax: 5 },
 ]
 /** Of the kills, how many come at an instant that nothing in the program chooses. */
 const plainShare = 0.3
@@ -99,16 +107,10 @@ async function killOne(scene: Scene): Promise<readonly [GatewayProcess, string]>
   if (!victim) throw new Error('no gateway lives')
   const isDead = (): boolean => !isAlive(victim.pid)
   if (random() >= plainShare) {
-    const { point, act, passagesMax } = pick(random, failpoints)
-    const passage = 1 + below(random, passagesMax)
-    scene.arm(
-      victim.index,
-      point,
-      act === 'tear' ? { do: 'tear', share: random() } : { do: 'kill' },
-      passage,
-    )
+    const { point, act, name, passagesMax } = pick(random, failpoints)
+    scene.arm(victim.index, point, act(random), 1 + below(random, passagesMax))
     const died = await until('it dies', fireTimeoutMs, isDead).catch(() => false)
-    if (died) return [victim, act === 'tear' ? 'a torn write' : point]
+    if (died) return [victim, name ?? point]
   }
   await sleep(random() * plainMsMax)
   process.kill(victim.pid, 'SIGKILL')

@@ -25,7 +25,9 @@ const report = await killRounds({
 })
 const facts: readonly (readonly [string, string | number])[] = [
   ['kills', line.number('rounds')],
-  ...[...report.deaths].toSorted().map(([place, count]) => [`… at ${place}`, count] as const),
+  ...[...report.deaths]
+    .toSorted(([a], [b]) => a.localeCompare(b))
+    .map(([place, count]) => [`… at ${place}`, count] as const),
   ['requests', report.requests],
   ['completed, as their clients saw', report.completed],
   ['settled by rule after a crash', report.crashed],

@@ -10,7 +10,8 @@ import { ratioScale } from '../admission.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
 import { outputTokensDefault, type Bounds } from '../forecast.ts'
-import { boundsOf } from '../stages/admit.ts'
+import { toFacts } from '../limit-fault.ts'
+import { boundsOf, foresee } from '../stages/admit.ts'
 import { authenticate } from '../stages/authenticate.ts'
 import { resolveModel, type OfferedModel } from '../stages/resolve-model.ts'
 import type { Work } from '../work.ts'
@@ -19,7 +20,7 @@ import { toEmbeddingsWork } from './embeddings.ts'
 
 type EstimateDeps = Pick<
   GatewayDeps,
-  'keys' | 'clock' | 'keyUsed' | 'catalogue' | 'inputs' | 'outputs' | 'latencies'
+  'keys' | 'clock' | 'keyUsed' | 'catalogue' | 'inputs' | 'outputs' | 'latencies' | 'limits'
 >
 
 /** Of ten requests like this, one is below `low`, half are below `expected`, one is above `high`. */
@@ -59,6 +60,8 @@ export async function estimate(exchange: Exchange, deps: EstimateDeps): Promise<
     deps.latencies.estimate(apiKeyId, modelId, { q, outputTokens: tokens })
   const usual = latency(quantiles.expected, output.expected)
   const slow = latency(quantiles.high, output.high)
+  const { scope, expected } = foresee({ caller, model, work, exchange }, bounds, deps)
+  const refusal = deps.limits.preview(scope, expected.need)
   await exchange.send(
     200,
     { 'content-type': 'application/json' },
@@ -68,6 +71,9 @@ export async function estimate(exchange: Exchange, deps: EstimateDeps): Promise<
       endpoint: work.endpoint,
       input_tokens: input,
       output_tokens: output,
+      // As this gateway sees it now: whoever comes first may take what is left.
+      would_be_admitted: refusal === undefined,
+      limit: refusal && toFacts(refusal),
       price: prices(model, { input, output, bounds }),
       time_to_first_token_ms: usual &&
         slow && { expected: usual.timeToFirstTokenMs, high: slow.timeToFirstTokenMs },

@@ -4,10 +4,11 @@
  */
 import { holdAmount } from '../../billing/rating.ts'
 import type { OpenedRequest } from '../../billing/usage.ts'
+import type { LimitScope } from '../../limits/rule-book.ts'
 import { Fault } from '../../platform/fault.ts'
 import { Admission, ratioScale, type AdmissionJob } from '../admission.ts'
 import type { GatewayDeps } from '../deps.ts'
-import { forecast, type Bounds } from '../forecast.ts'
+import { forecast, type Bounds, type Forecast } from '../forecast.ts'
 import { toLimitFault } from '../limit-fault.ts'
 import type { Work } from '../work.ts'
 import { rateLimitHeaders } from '../wire/openai/rate-limit-headers.ts'
@@ -44,17 +45,7 @@ export async function admit(
   const { caller, model, work, exchange } = job
   const modelId = model.model.id
   const bounds = boundsOf(work, model)
-  const scope = { ...callerScope(caller), modelId }
-  const ratio = deps.inputs.quantile(caller.apiKeyId, modelId, inputQuantile)
-  const expected = forecast({
-    bounds,
-    price: model.price,
-    estimatedInputTokens: work.estimatedInputTokens,
-    inputRatio: ratio === undefined ? undefined : ratio / ratioScale,
-    usualOutputTokens: deps.outputs.quantile(caller.apiKeyId, modelId, outputQuantile),
-    reasons: model.model.capabilities.includes('reasoning'),
-    mayClamp: exchange.headers['x-on-limit'] === 'clamp',
-  })
+  const { scope, expected } = foresee(job, bounds, deps)
   const decision = await deps.limits.reserve(scope, expected.need, expected.want)
   exchange.addHeaders(rateLimitHeaders(deps.limits.standings(scope)))
   if (decision.outcome === 'refused')
@@ -100,12 +91,25 @@ function smaller(a: bigint, b: bigint): bigint {
   return a < b ? a : b
 }
 
-function callerScope(caller: AdmissionJob['caller']): {
-  tenantId: string
-  projectId: string
-  apiKeyId: string
-} {
-  return { tenantId: caller.tenantId, projectId: caller.projectId, apiKeyId: caller.apiKeyId }
+/** Whose limits a request must pass, and what it will probably take from them. */
+export function foresee(
+  { caller, model, work, exchange }: Omit<AdmissionJob, 'leg'>,
+  bounds: Bounds,
+  deps: Pick<GatewayDeps, 'inputs' | 'outputs'>,
+): { readonly scope: LimitScope; readonly expected: Forecast } {
+  const { tenantId, projectId, apiKeyId } = caller
+  const modelId = model.model.id
+  const ratio = deps.inputs.quantile(apiKeyId, modelId, inputQuantile)
+  const expected = forecast({
+    bounds,
+    price: model.price,
+    estimatedInputTokens: work.estimatedInputTokens,
+    inputRatio: ratio === undefined ? undefined : ratio / ratioScale,
+    usualOutputTokens: deps.outputs.quantile(apiKeyId, modelId, outputQuantile),
+    reasons: model.model.capabilities.includes('reasoning'),
+    mayClamp: exchange.headers['x-on-limit'] === 'clamp',
+  })
+  return { scope: { tenantId, projectId, apiKeyId, modelId }, expected }
 }
 
 /** The most that the work may read and write. */

@@ -2,13 +2,16 @@
 import { randomUUID } from 'node:crypto'
 import type { Fault, FaultJob, Finding } from '../fault.ts'
 import { unless } from '../fault.ts'
-import type { Point } from '../injection/plan.ts'
+import type { Act, Point } from '../injection/plan.ts'
+import { below } from '../random.ts'
 import { inputNanos, model, openScene, outputNanos, type Scene } from '../scene.ts'
 import { findingOf, underLoad } from '../under-load.ts'
 import { stubInputTokens } from '../../e2e/stub-engine.ts'
 import { until } from '../../e2e/until.ts'
 
 const rounds = 4
+/** Long enough for a client to see the end, if nobody waited for the disk. */
+const withholdMs = 100
 const passagesMax = 20
 const fireTimeoutMs = 20_000
 const repeatTokens = 10
@@ -20,29 +23,26 @@ export const killAfterSettlement: Fault = {
   injection: `${rounds} times: the gateway dies in the write's return, before anybody is told`,
   expectation:
     'billed once as completed, though its client saw an error; repeated with its key, not charged again',
-  run: (job) => killAt(job, 'settle.after-write'),
+  run: (job) => killAt(job, 'settle.after-write', { do: 'kill' }),
 }
 
 export const killBeforeSettlement: Fault = {
   id: 'f3',
   title: "kill -9 between the engine's end and the settlement",
-  injection: `${rounds} times: the gateway dies with the settlement in hand, unwritten`,
-  expectation: 'settled by rule: at most one progress window less than the engine emitted',
-  run: (job) => killAt(job, 'settle.before-write'),
+  injection: `${rounds} times: the settlement is kept from the disk for ${withholdMs} ms, then the gateway dies`,
+  expectation:
+    'no client has seen the end; settled by rule: at most one progress window less than emitted',
+  run: (job) => killAt(job, 'settle.before-write', { do: 'withhold', ms: withholdMs }),
 }
 
-async function killAt({ random, say }: FaultJob, point: Point): Promise<Finding> {
+async function killAt({ random, say }: FaultJob, point: Point, act: Act): Promise<Finding> {
   await using scene = await openScene({ random })
   const course = await underLoad(scene, {}, async () => {
     for (let round = 0; round < rounds; round += 1) {
       const gateway = 1 + (round % 2)
       const victim = scene.gateways().find(({ index }) => index === gateway)
-      const armed = scene.arm(
-        gateway,
-        point,
-        { do: 'kill' },
-        1 + Math.floor(random() * passagesMax),
-      )
+      const passage = 1 + below(random, passagesMax)
+      const armed = scene.arm(gateway, point, act, passage)
       await until(`gateway ${gateway} passes ${point}`, fireTimeoutMs, () => armed.fired)
       say(`gateway ${gateway} died at ${point}`)
       await scene.whole(victim ? [victim.pid] : [])

@@ -22,6 +22,8 @@ export type Point = (typeof points)[number]
 
 export type Act =
   | { readonly do: 'kill' }
+  /** Keeps the frame back for so long, and dies without it: whoever does not wait for the disk has gone on by then. */
+  | { readonly do: 'withhold'; readonly ms: number }
   /** Writes that share of the frame, and dies. */
   | { readonly do: 'tear'; readonly share: number }
   | { readonly do: 'fail'; readonly code: 'EIO' | 'ENOSPC' }

@@ -108,6 +108,7 @@ function injectFiles(pass: (point: Point) => Act | undefined): void {
     if (!act) go()
     else if (act.do === 'fail') setImmediate(done, failure(act.code), 0)
     else if (act.do === 'stall') setTimeout(go, act.ms)
+    else if (act.do === 'withhold') setTimeout(() => process.kill(process.pid, 'SIGKILL'), act.ms)
     else if (act.do === 'tear') {
       const part = Math.max(1, Math.floor(length * act.share))
       write(fd, bytes, offset, part, position, () => process.kill(process.pid, 'SIGKILL'))
