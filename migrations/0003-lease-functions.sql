@@ -83,13 +83,16 @@ BEGIN
       SELECT * INTO counter FROM limit_counters c
       WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start FOR UPDATE;
       EXIT WHEN FOUND;
-      INSERT INTO limit_counters (rule_id, subject, window_start, tenant_id, window_end)
-      VALUES (this.rule_id, this.subject, this.window_start, this.tenant_id, this.window_end) ON CONFLICT DO NOTHING;
+      -- A life may have passed a soft limit, and ended before it told of the counter.
+      INSERT INTO limit_counters (rule_id, subject, window_start, tenant_id, window_end, granted)
+      SELECT this.rule_id, this.subject, this.window_start, this.tenant_id, this.window_end, coalesce(sum(l.granted), 0) FROM limit_leases l
+      WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start ON CONFLICT DO NOTHING;
     END LOOP;
     -- Of its own lease, and of those of others. A new recall is answered by nobody yet.
     SELECT
       coalesce(sum(l.granted) FILTER (WHERE l.life_id = life), 0) AS granted,
       coalesce(sum(l.spent) FILTER (WHERE l.life_id = life), 0) AS spent,
+      coalesce(sum(l.used) FILTER (WHERE l.life_id = life), 0) AS used,
       coalesce(sum(l.held) FILTER (WHERE l.life_id = life), 0) AS held,
       coalesce(sum(l.answered) FILTER (WHERE l.life_id = life), 0) AS answered,
       coalesce(sum(greatest(l.used, l.spent)) FILTER (WHERE l.life_id <> life), 0) AS used_elsewhere,
@@ -104,7 +107,8 @@ BEGIN
     WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start;
     ceiling := top;
     IF period IS NOT NULL THEN
-      counter := grow_allowance(counter, top, period, own.used_elsewhere + greatest(this.used, own.spent));
+      -- Of its own what it told last, unless it is less by now: when it took the rest is not known, and a bucket that was full until then has not grown.
+      counter := grow_allowance(counter, top, period, own.used_elsewhere + least(this.used, greatest(own.used, own.spent)));
       ceiling := counter.allowance;
     END IF;
     -- The most that this life may have.
@@ -180,14 +184,11 @@ BEGIN
   LOOP
     PERFORM 1 FROM limit_counters c
     WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start FOR UPDATE;
-    WITH before AS (
-      SELECT l.granted - l.spent AS unspent FROM limit_leases l
-      WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = this.life_id
-    ), fallen AS (
-      UPDATE limit_leases l SET granted = spent, used = spent, held = 0
-      WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = this.life_id
-    )
-    SELECT unspent INTO freed FROM before;
+    -- Locked before it is read: a batch of the journal may add to it at this moment.
+    SELECT l.granted - l.spent INTO freed FROM limit_leases l
+    WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = this.life_id FOR UPDATE;
+    UPDATE limit_leases l SET granted = spent, used = spent, held = 0
+    WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = this.life_id;
     UPDATE limit_counters c SET granted = c.granted - freed
     WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start;
     PERFORM notify_limit('returned', this.rule_id, this.subject, this.window_start, this.life_id, 0);

@@ -343,6 +343,7 @@ function rulesOf({ limits }: Scenario): RuleAccount[] {
     measure: 'amount',
     window: 'lifetime',
     enforcement: 'hard',
+    onOutage: 'closed',
     limitOf: (tenantId) => credits.get(tenantId) ?? 0n,
   }
   return isPrepaid ? [...rules, credit] : rules

@@ -44,5 +44,5 @@ function count(value: number): string {
 }
 
 function percent(part: number): string {
-  return `${(part * 100).toFixed(1)} %`
+  return `${(part * 100).toFixed(2)} %`
 }

@@ -25,6 +25,8 @@ export interface RuleAccount {
   readonly window: string
   readonly limitOf: (tenantId: string) => bigint
   readonly enforcement: 'hard' | 'soft' | 'shadow'
+  /** Whether gateways go on without the authority, with an even share each. */
+  readonly onOutage: 'closed' | 'open'
 }
 
 export interface Subject {
@@ -199,7 +201,8 @@ function* judgeProbes(world: LimitWorld): Generator<string> {
     if (rooms.some(({ room }) => room === undefined)) continue
     const isAmple = rooms.every(({ room, most }) => (room ?? 0n) >= most)
     const spent = rooms.find(
-      ({ room, rule }) => (room ?? 0n) <= 0n && periodsMs[rule.window] === undefined,
+      ({ room, rule }) =>
+        (room ?? 0n) <= 0n && rule.onOutage === 'closed' && periodsMs[rule.window] === undefined,
     )
     const left = rooms
       .map(({ rule, room }) => `${room} ${rule.measure} of ${rule.ruleId}`)
@@ -211,7 +214,10 @@ function* judgeProbes(world: LimitWorld): Generator<string> {
   }
 }
 
-/** What is left; of a bucket, at least so much: what was taken longer ago than it takes to fill has come back. */
+/**
+ * What is left; of a bucket, at least so much: what was taken longer ago than it takes to fill has come back. That of a soft rule may be overdrawn, and
+ * takes longer.
+ */
 function roomOf(
   rule: RuleAccount,
   probe: ProbeAccount,
@@ -220,7 +226,8 @@ function roomOf(
   const now = nameWindow(rule, probe.askedAtMs, timeZone)
   if (now !== nameWindow(rule, probe.answeredAtMs, timeZone)) return undefined
   const subject = subjectOf(probe, rule.per)
-  const sinceMs = probe.atMs - (periodsMs[rule.window] ?? Infinity)
+  const fillsInMs = rule.enforcement === 'hard' ? periodsMs[rule.window] : undefined
+  const sinceMs = probe.atMs - (fillsInMs ?? Infinity)
   const taken = probe.chargedBefore.filter(
     (charge) =>
       charge.ruleId === rule.ruleId &&

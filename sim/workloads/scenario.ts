@@ -148,6 +148,7 @@ function drawGateway(
     disk: {
       meanWriteMs: random.pick([0.1, 0.5, 2, 10]),
       failingWrites: new Set(list(some(0.15, 2), () => random.whole(1, 150))),
+      failingUntilMs: trafficMs,
       stalls: list(some(0.2, 2), () => drawPeriod(random, trafficMs, 6_000)),
       full: list(some(0.15, 2), () => drawPeriod(random, trafficMs, 10_000)),
       forgetsSyncs: plant === 'skip-fsync',

@@ -11,6 +11,8 @@ import type { Random } from './random.ts'
 export interface DiskTroubles {
   /** The write of this number, since the disk was made, fails. */
   readonly failingWrites: ReadonlySet<number>
+  /** None fails after this. */
+  readonly failingUntilMs: number
   /** Writes that begin in one of these answer at its end. */
   readonly stalls: readonly Period[]
   /** No file can be made. */
@@ -101,7 +103,7 @@ export function createDisk(options: {
 
   const write = async (fd: number, bytes: Buffer, position: number): Promise<void> => {
     writes += 1
-    const isFailing = troubles.failingWrites.has(writes)
+    const isFailing = loop.nowMs < troubles.failingUntilMs && troubles.failingWrites.has(writes)
     const one = { file: fileOf(fd), bytes: Buffer.from(bytes), position }
     underWay.add(one)
     await loop.sleep(latencyMs())

@@ -135,6 +135,7 @@ export function createGatewayMachine(
   const noteMoment = (moment: Moment): void => {
     const count = (moments.get(moment) ?? 0) + 1
     moments.set(moment, count)
+    if (loop.nowMs >= scenario.trafficMs) return
     for (const death of own.deaths) {
       if ('ms' in death.at || death.at.moment !== moment || death.at.count !== count) continue
       if (death.seesIt || moment === 'answer-ended')

@@ -109,7 +109,10 @@ export function createLeaseAuthority(world: {
     if (!counter) {
       const { ruleId, subject, windowStartMs, tenantId, windowEndMs } = wish
       const id = { ruleId, subject, windowStartMs, tenantId, windowEndMs }
-      counter = { ...id, granted: 0n, recall: 0, tightUntilMs: 0, allowance: undefined }
+      // A life may have passed a soft limit, and ended before it told of the counter.
+      let granted = 0n
+      for (const lease of leasesOf(wish).values()) granted += lease.granted
+      counter = { ...id, granted, recall: 0, tightUntilMs: 0, allowance: undefined }
       counters.set(key, counter)
     }
     return counter
@@ -150,7 +153,9 @@ export function createLeaseAuthority(world: {
   const ceilingOf = (counter: Counter, lifeId: string, wish: LeaseWish, limit: bigint): bigint => {
     const periodMs = periodMsOf(wish.ruleId)
     if (periodMs === undefined) return limit
-    let used = larger(wish.used, leaseOf(counter, lifeId).spent)
+    // When it took what it had not told before is not known.
+    const own = leaseOf(counter, lifeId)
+    let used = smaller(wish.used, larger(own.used, own.spent))
     for (const lease of leasesOf(counter).values())
       if (lease.lifeId !== lifeId) used += larger(lease.used, lease.spent)
     const grown = grow(counter.allowance, { capacity: limit, periodMs, nowMicros: nowMs() * 1_000 })

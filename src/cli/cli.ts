@@ -112,7 +112,7 @@ function acceptGlobalFlags(program: Command): void {
           continue
         inner.addOption(hidden(option))
       }
-      inner.exitOverride().showHelpAfterError(`Try 'colonnade ${inner.name()} --help'.`)
+      inner.exitOverride().showHelpAfterError(`Try '${pathOf(inner)} --help'.`)
       inner.hook('preAction', (_outer, acting) => {
         for (const option of program.options) {
           const name = option.attributeName()
@@ -151,4 +151,9 @@ function readVersion(): string {
   return typeof manifest === 'object' && manifest !== null && 'version' in manifest
     ? String(manifest.version)
     : 'unknown'
+}
+
+/** As it is typed: `colonnade credit grant`. */
+function pathOf(command: Command): string {
+  return command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name()
 }

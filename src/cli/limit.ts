@@ -302,7 +302,17 @@ async function status(cli: Cli, options: { tenant?: string }): Promise<void> {
       row.windowEnd?.slice(0, 16).replace('T', ' ') ?? '-',
     ]
   })
-  const columns = ['LIMIT', 'FOR', 'WHO', 'MEASURE', 'WINDOW', 'USED', 'OF', 'REMAINS', 'UNTIL']
+  const columns = [
+    'LIMIT',
+    'FOR',
+    'WHO',
+    'MEASURE',
+    'WINDOW',
+    'USED',
+    'OF',
+    'REMAINS',
+    'UNTIL (UTC)',
+  ]
   cli.result(answer, () => {
     if (cells.length === 0) return `Nothing limits ${tenant.name}.`
     const more = answer.hasMore ? '\n(more counters than shown)' : ''

@@ -62,6 +62,14 @@ test('money is told in its currency, and does not come back by waiting', () => {
   ])
 })
 
+test('one is singular', () => {
+  const rule = { ...refusal.rule, measure: 'requests' as const, window: 'minute' as const }
+  const fault = toLimitFault({ ...refusal, rule, limit: 3n, needed: 1n, remaining: 0n }, context)
+  expect(fault.public).toMatch(
+    /^The limit of 3 requests a minute for this account is reached: this request needs 1 request, and 0 requests are left\./,
+  )
+})
+
 test('prepaid credit is named as such', () => {
   const rule = {
     ...refusal.rule,
@@ -85,7 +93,8 @@ test.each([
 })
 
 test.each([
-  [0, '1ms'],
+  [0, '0s'],
+  [0.2, '1ms'],
   [119.2, '120ms'],
   [1_000, '1s'],
   [59_001, '1m0s'],

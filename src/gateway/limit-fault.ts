@@ -49,13 +49,13 @@ function sentence(refusal: Refusal, currency: string): string {
   const name = (value: bigint): string =>
     rule.measure === 'amount'
       ? `${formatNanos(value)} ${currency}`
-      : `${value.toLocaleString('en-US')} ${nouns[rule.measure]}`
+      : `${value.toLocaleString('en-US')} ${value === 1n ? nouns[rule.measure].replace(/s(?= |$)/, '') : nouns[rule.measure]}`
   const who = owners[rule.per] + (rule.modelId === undefined ? '' : ' with this model')
   const what =
     rule.ruleId === 'credit'
       ? `The prepaid credit of this account (${name(limit)}) is used up`
       : `The limit of ${name(limit)}${spans[rule.window]} for ${who} is reached`
-  const facts = `this request needs ${name(needed)}, and ${name(remaining)} ${rule.measure === 'amount' ? 'is' : 'are'} left`
+  const facts = `this request needs ${name(needed)}, and ${name(remaining)} ${rule.measure === 'amount' || remaining === 1n ? 'is' : 'are'} left`
   return `${what}: ${facts}. ${advice(refusal)}`
 }
 
@@ -104,7 +104,8 @@ export function formatNanos(nanos: bigint): string {
 
 /** As OpenAI writes durations in headers: `120ms`, `1s`, `6m0s`, `1h0m0s`. */
 export function formatDuration(ms: number): string {
-  if (ms < 1_000) return `${Math.max(1, Math.ceil(ms))}ms`
+  if (ms <= 0) return '0s'
+  if (ms < 1_000) return `${Math.ceil(ms)}ms`
   const seconds = Math.ceil(ms / 1_000)
   const hours = Math.floor(seconds / 3_600)
   const minutes = Math.floor((seconds % 3_600) / 60)

@@ -24,8 +24,9 @@ export interface Lease {
   held: bigint
   /** What nobody holds, as the authority last told; `undefined` until it has. */
   left: bigint | undefined
-  /** When it did, by the authority's clock. */
+  /** When it did, by the authority's clock, and what was used here by then. */
   toldAtMs: number
+  usedWhenTold: bigint
   unusedElsewhere: bigint
   heldElsewhere: bigint
   tight: boolean
@@ -70,6 +71,7 @@ export function openLease(
     held: 0n,
     left: undefined,
     toldAtMs: nowMs,
+    usedWhenTold: 0n,
     unusedElsewhere: 0n,
     heldElsewhere: 0n,
     tight: false,
@@ -92,13 +94,19 @@ export function freeOf(lease: Lease): bigint {
 
 /** What is left of a counter for everyone, as far as this gateway knows: at most the limit. */
 export function remainingOf(lease: Lease, nowMs: number): bigint {
-  const { limit, left, rule } = lease
-  if (left === undefined) return clamp(limit - lease.used, limit)
-  const known = freeOf(lease) + left + lease.unusedElsewhere
+  const { limit, left, used, usedWhenTold } = lease
+  if (left === undefined) return clamp(limit - used, limit)
+  const takenSince = used > usedWhenTold ? used - usedWhenTold : 0n
+  // What has come back meanwhile fills a bucket up to its rim, and what was taken meanwhile came out of it.
+  const then = freeOf(lease) + left + lease.unusedElsewhere + takenSince
+  return clamp(clamp(then + refilledSince(lease, nowMs), limit) - takenSince, limit)
+}
+
+function refilledSince({ rule, limit, toldAtMs }: Lease, nowMs: number): bigint {
   const periodMs = periodOf(rule.window)
-  if (periodMs === undefined) return clamp(known, limit)
-  const elapsedMs = Math.min(Math.max(0, Math.floor(nowMs - lease.toldAtMs)), periodMs)
-  return clamp(known + (limit * BigInt(elapsedMs)) / BigInt(periodMs), limit)
+  if (periodMs === undefined) return 0n
+  const elapsedMs = Math.min(Math.max(0, Math.floor(nowMs - toldAtMs)), periodMs)
+  return (limit * BigInt(elapsedMs)) / BigInt(periodMs)
 }
 
 /** How long until so much has come back; `undefined` where room does not come back by itself. */
@@ -132,10 +140,12 @@ export function sliceOf(lease: Lease): bigint {
   return pace > few ? pace : few
 }
 
-/** Whether a refill is due: half of the slice is gone, and the authority has more to give. */
-export function wantsRefill(lease: Lease): boolean {
+/** Whether a refill is due: half is gone of the slice, or of the share that the authority would give, which shrinks as the limit comes near. */
+export function wantsRefill(lease: Lease, gateways: number): boolean {
   if (lease.tight || lease.left === undefined || lease.left <= 0n) return false
-  return freeOf(lease) * 2n < sliceOf(lease)
+  const share = (freeOf(lease) + lease.left) / BigInt(2 * gateways)
+  const slice = sliceOf(lease)
+  return freeOf(lease) * 2n < (share < slice ? share : slice)
 }
 
 /** In ample times a refill takes nothing away, so taking goes on during the call; otherwise all that is not used is at the authority's disposal. */
@@ -183,4 +193,5 @@ export function applyReply(
   lease.unanswered = reply.unanswered
   lease.repliedInCall = at.call
   lease.toldAtMs = at.nowMs
+  lease.usedWhenTold = wish.used
 }

@@ -142,7 +142,7 @@ export function openLimits(options: {
   })
   /** Room is short and something here is free, or somebody here waits for an answer that may have come. */
   const wantsCall = (lease: Lease): boolean =>
-    lease.tight ? freeOf(lease) > 0n : wantsRefill(lease)
+    lease.tight ? freeOf(lease) > 0n : wantsRefill(lease, book.gateways())
 
   const place = (rule: BoundRule, need: bigint, want: bigint): PlacedDemand => ({
     rule,
@@ -157,7 +157,7 @@ export function openLimits(options: {
       if (want === 0n && need === 0n) continue
       noteTaken(lease, want, nowMs)
       book.noteDrift(lease)
-      if (wantsRefill(lease) || freeOf(lease) < 0n) book.touch(lease)
+      if (wantsRefill(lease, book.gateways()) || freeOf(lease) < 0n) book.touch(lease)
     }
   }
   const noteShadow = (demands: readonly PlacedDemand[], modelId: string): void => {
@@ -230,7 +230,8 @@ export function openLimits(options: {
         if (shareInOutage(demand)) continue
         return { demand, cause: 'unavailable' }
       }
-      if (demand.need > lease.limit) return { demand, cause: 'too_large' }
+      if (demand.need > lease.limit && demand.rule.ruleId !== creditRuleId)
+        return { demand, cause: 'too_large' }
       // A call under way may bring what was given back a moment ago.
       if (lease.kept !== undefined || demand.need <= roomOf(lease)) continue
       const mayComeBack = lease.unanswered > 0 || lease.unusedElsewhere > 0n
@@ -446,7 +447,8 @@ export function openLimits(options: {
         .map((rule) => place(rule, need[rule.measure] ?? 0n, 0n))
         .find(({ lease, need: least }) => least > remainingOf(lease, nowMs))
       if (!short) return undefined
-      const cause = short.need > short.lease.limit ? 'too_large' : 'exhausted'
+      const isTooLarge = short.need > short.lease.limit && short.rule.ruleId !== creditRuleId
+      const cause = isTooLarge ? 'too_large' : 'exhausted'
       return describeRefusal(short, cause, nowMs, rules.planThatAllows)
     },
     standings: (scope) => rules.match(scope).map(standingOf),

@@ -1,7 +1,7 @@
 /** `npm run budget`: exactly as many requests are served as their budget is for. */
 import { budgetRounds } from './budget.ts'
 import { readCommandLine, say } from './command-line.ts'
-import { circumstances, record } from './record.ts'
+import { report } from './report.ts'
 
 const line = readCommandLine(
   'npm run budget',
@@ -17,30 +17,23 @@ const line = readCommandLine(
     { name: 'kills', means: 'rounds with a kill', value: { placeholder: 'N', usually: '10' } },
   ],
 )
-const startedMs = performance.now()
-const report = await budgetRounds({
+const result = await budgetRounds({
   rounds: line.number('rounds'),
   concurrency: line.number('concurrency'),
   kills: line.number('kills'),
   seed: line.seed,
   say,
 })
-const facts: readonly (readonly [string, string | number | bigint])[] = [
-  ['rounds', report.rounds],
-  ['requests at once', line.number('concurrency')],
-  ['rounds in which a gateway was killed', report.kills],
-  ['requests', report.requests],
-  ['served', report.served],
-  ['refused', report.refused],
-  ['overshoot in nano-units', report.overshootNanos],
-  ['false refusals', report.falseRefusals],
-  ['faults', report.faults.length],
-  ['minutes', ((performance.now() - startedMs) / 60_000).toFixed(1)],
-]
-for (const fault of report.faults) say(`FAULT ${fault}`)
-for (const [name, value] of facts) say(`${name.padEnd(40)} ${String(value).padStart(10)}`)
-if (line.record) {
-  const rows = facts.map(([name, value]) => `| ${name} | ${value} |`)
-  record('budget', [circumstances(line.seed), '', '| | |', '| --- | ---: |', ...rows].join('\n'))
-}
-process.exitCode = report.faults.length === 0 ? 0 : 1
+report('budget', line, {
+  faults: result.faults,
+  facts: [
+    ['rounds', result.rounds],
+    ['requests at once', line.number('concurrency')],
+    ['rounds in which a gateway was killed', result.kills],
+    ['requests', result.requests],
+    ['served', result.served],
+    ['refused', result.refused],
+    ['overshoot in nano-units', result.overshootNanos],
+    ['false refusals', result.falseRefusals],
+  ],
+})

@@ -2,7 +2,7 @@
 import { readCommandLine, say } from './command-line.ts'
 import { outage } from './outage.ts'
 import { seededRandom } from './random.ts'
-import { circumstances, record } from './record.ts'
+import { report } from './report.ts'
 
 const line = readCommandLine(
   'npm run outage',
@@ -23,20 +23,14 @@ const result = await outage({
   comeBack: (scene) => scene.database.start(),
   say,
 })
-const broken = [...result.broken, ...result.verdict.faults]
-const facts: readonly (readonly [string, string | number])[] = [
-  ['minutes away', line.number('minutes')],
-  ['requests a second', line.number('rate')],
-  ['requests meanwhile', result.requests],
-  ['served', `${result.served} (${(result.servedShare * 100).toFixed(3)} %)`],
-  ['seconds until the ledger had everything', (result.catchUpMs / 1_000).toFixed(1)],
-  ['completed in all, billed exactly', result.verdict.completed],
-  ['faults', broken.length],
-]
-for (const fault of broken) say(`FAULT ${fault}`)
-for (const [name, value] of facts) say(`${name.padEnd(42)} ${String(value).padStart(18)}`)
-if (line.record) {
-  const rows = facts.map(([name, value]) => `| ${name} | ${value} |`)
-  record('outage', [circumstances(line.seed), '', '| | |', '| --- | ---: |', ...rows].join('\n'))
-}
-process.exitCode = broken.length === 0 ? 0 : 1
+report('outage', line, {
+  faults: [...result.broken, ...result.verdict.faults],
+  facts: [
+    ['minutes away', line.number('minutes')],
+    ['requests a second', line.number('rate')],
+    ['requests meanwhile', result.requests],
+    ['served', `${result.served} (${(result.servedShare * 100).toFixed(3)} %)`],
+    ['seconds until the ledger had everything', (result.catchUpMs / 1_000).toFixed(1)],
+    ['completed in all, billed exactly', result.verdict.completed],
+  ],
+})

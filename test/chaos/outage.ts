@@ -64,8 +64,8 @@ export async function outage(options: OutageOptions): Promise<Outage> {
     const answer = await askControl(scene)
     figures.controlAnswerMs = performance.now() - fromMs
     const leftMs = (): number => fromMs + awayMs - performance.now()
-    while (leftMs() > 0) {
-      await sleep(Math.min(leftMs(), progressMs))
+    while (leftMs() >= 1) {
+      await sleep(Math.min(Math.ceil(leftMs()), progressMs))
       say(
         `away for ${Math.round((performance.now() - fromMs) / 1_000)} s; ${load.seen.length} requests`,
       )

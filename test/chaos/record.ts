@@ -7,10 +7,11 @@ import { join } from 'node:path'
 const path = join(import.meta.dirname, '../../docs/reliability.md')
 
 /** Replaces what stands between `<!-- name:start -->` and `<!-- name:end -->`. */
-export function record(name: string, text: string): void {
+export function record(name: string, text: string | ((before: string) => string)): void {
   const page = readFileSync(path, 'utf8')
   const { start, end } = markers(page, name)
-  writeFileSync(path, `${page.slice(0, start)}\n\n${text}\n\n${page.slice(end)}`)
+  const next = typeof text === 'string' ? text : text(page.slice(start, end))
+  writeFileSync(path, `${page.slice(0, start)}\n\n${next}\n\n${page.slice(end)}`)
 }
 
 function markers(page: string, name: string): { start: number; end: number } {

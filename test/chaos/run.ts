@@ -35,7 +35,10 @@ async function main(): Promise<void> {
   }
   summarise(results)
   if (line.record) {
-    record('chaos', `${circumstances(line.seed)}\n\n${table(results)}`)
+    record(
+      'chaos',
+      (before) => `${circumstances(line.seed)}\n\n${table(results, before, line.seed)}`,
+    )
   }
 }
 
@@ -86,22 +89,29 @@ function summarise(results: readonly Result[]): void {
   process.exitCode = broken === 0 ? 0 : 1
 }
 
-function table(results: readonly Result[]): string {
-  const rows = results.map(({ fault, finding, seconds }) => {
-    const facts = finding.notRun ?? finding.facts
+/** Faults that were not asked for now keep the row that they have. */
+function table(results: readonly Result[], before: string, seed: number): string {
+  const day = new Date().toISOString().slice(0, 10)
+  const rows = faults.flatMap((fault) => {
+    const cell = fault.id.toUpperCase()
+    const result = results.findLast((each) => each.fault === fault)
+    if (!result) return before.split('\n').filter((row) => row.startsWith(`| ${cell} |`))
+    const { finding, seconds } = result
+    const verdict = verdictOf(finding)
     const cells = [
-      fault.id.toUpperCase(),
+      cell,
       fault.title,
       fault.injection,
       fault.expectation,
-      facts,
-      finding.broken.length === 0 ? verdictOf(finding) : `**${verdictOf(finding)}**`,
+      finding.notRun ?? finding.facts,
+      finding.broken.length === 0 ? verdict : `**${verdict}**`,
+      `${day}, seed ${seed}, ${seconds.toFixed(0)} s`,
     ]
-    return `| ${cells.join(' | ')} | ${seconds.toFixed(0)} |`
+    return [`| ${cells.join(' | ')} |`]
   })
   return [
-    '| | Fault | Injected | Expected | Counted | Verdict | Seconds |',
-    '| --- | --- | --- | --- | --- | --- | ---: |',
+    '| | Fault | Injected | Expected | Counted | Verdict | When |',
+    '| --- | --- | --- | --- | --- | --- | --- |',
     ...rows,
   ].join('\n')
 }

@@ -4,6 +4,7 @@ import type { Load, LoadShape, Seen } from '../kill/load.ts'
 import type { Verdict } from '../kill/verdict.ts'
 import type { Finding } from './fault.ts'
 import type { Scene } from './scene.ts'
+import { watchBooks } from './watch-books.ts'
 
 /** Load before and after, so that the fault falls into the middle. */
 const marginMs = 1_000
@@ -21,6 +22,7 @@ export async function underLoad(
   happen: (load: Load) => Promise<readonly string[]>,
 ): Promise<Course> {
   const load = scene.load(shape)
+  const watch = watchBooks(scene.books)
   let broken: readonly string[] = []
   let seen: readonly Seen[] = []
   try {
@@ -29,9 +31,11 @@ export async function underLoad(
     await sleep(marginMs)
   } finally {
     seen = await load.stop()
+    void watch.stop()
   }
+  const unbalanced = await watch.stop()
   const verdict = await scene.verdict(seen)
-  return { seen, verdict, broken }
+  return { seen, verdict, broken: [...broken, ...unbalanced] }
 }
 
 /** The finding of a course in which nothing else is counted. */

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Act, Point } from '../chaos/injection/plan.ts'
 import { below, pick, seededRandom } from '../chaos/random.ts'
 import { openScene, type GatewayProcess, type Scene } from '../chaos/scene.ts'
+import { watchBooks } from '../chaos/watch-books.ts'
 import { isAlive } from '../e2e/processes.ts'
 import { until } from '../e2e/until.ts'
 import { archiveJournals } from './journal-archive.ts'
@@ -60,6 +61,7 @@ const plainShare = 0.3
 const plainMsMax = 1_500
 const fireTimeoutMs = 8_000
 const deathTimeoutMs = 5_000
+const lookMs = 10_000
 
 export async function killRounds(options: KillOptions): Promise<KillReport> {
   const { rounds, say } = options
@@ -71,6 +73,7 @@ export async function killRounds(options: KillOptions): Promise<KillReport> {
   })
   using archive = archiveJournals([scene.segments(1), scene.segments(2)])
   const load = scene.load({ ratePerSecond: options.ratePerSecond })
+  const watch = watchBooks(scene.books, lookMs)
   const deaths = new Map<string, number>()
   try {
     for (let round = 1; round <= rounds; round += 1) {
@@ -87,13 +90,15 @@ export async function killRounds(options: KillOptions): Promise<KillReport> {
     }
   } finally {
     await load.stop()
+    void watch.stop()
   }
+  const unbalanced = await watch.stop()
   const verdict = await scene.verdict(load.seen)
   const replayed = await replay(scene, archive, options.replays, say)
   const again = await scene.verdict(load.seen)
   return {
     ...verdict,
-    faults: [...verdict.faults, ...replayed.faults, ...again.faults],
+    faults: [...unbalanced, ...verdict.faults, ...replayed.faults, ...again.faults],
     deaths,
     replayedEvents: replayed.events,
   }

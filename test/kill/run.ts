@@ -1,6 +1,6 @@
 /** `npm run kill`: the test of kill-gateway.test.ts for as long as one likes. Ends with 1 on any fault. */
 import { readCommandLine, say } from '../chaos/command-line.ts'
-import { circumstances, record } from '../chaos/record.ts'
+import { report, type Fact } from '../chaos/report.ts'
 import { killRounds } from './kill-gateway.ts'
 
 const line = readCommandLine(
@@ -14,8 +14,7 @@ const line = readCommandLine(
     { name: 'replays', means: 'of all journals', value: { placeholder: 'N', usually: '3' } },
   ],
 )
-const startedMs = performance.now()
-const report = await killRounds({
+const result = await killRounds({
   rounds: line.number('rounds'),
   seed: line.seed,
   ratePerSecond: line.number('rate'),
@@ -23,24 +22,18 @@ const report = await killRounds({
   replays: line.number('replays'),
   say,
 })
-const facts: readonly (readonly [string, string | number])[] = [
-  ['kills', line.number('rounds')],
-  ...[...report.deaths]
-    .toSorted(([a], [b]) => a.localeCompare(b))
-    .map(([place, count]) => [`… at ${place}`, count] as const),
-  ['requests', report.requests],
-  ['completed, as their clients saw', report.completed],
-  ['settled by rule after a crash', report.crashed],
-  ['left by their clients', report.left],
-  ['replays of all journals', line.number('replays')],
-  ['events applied again', report.replayedEvents],
-  ['unbilled, billed twice, or otherwise wrong', report.faults.length],
-  ['minutes', ((performance.now() - startedMs) / 60_000).toFixed(1)],
-]
-for (const fault of report.faults) say(`FAULT ${fault}`)
-for (const [name, value] of facts) say(`${name.padEnd(44)} ${String(value).padStart(8)}`)
-if (line.record) {
-  const rows = facts.map(([name, value]) => `| ${name} | ${value} |`)
-  record('kill', [circumstances(line.seed), '', '| | |', '| --- | ---: |', ...rows].join('\n'))
-}
-process.exitCode = report.faults.length === 0 ? 0 : 1
+report('kill', line, {
+  faults: result.faults,
+  facts: [
+    ['kills', line.number('rounds')],
+    ...[...result.deaths]
+      .toSorted(([a], [b]) => a.localeCompare(b))
+      .map(([place, count]): Fact => [`… at ${place}`, count]),
+    ['requests', result.requests],
+    ['completed, as their clients saw', result.completed],
+    ['settled by rule after a crash', result.crashed],
+    ['left by their clients', result.left],
+    ['replays of all journals', line.number('replays')],
+    ['events applied again', result.replayedEvents],
+  ],
+})
