@@ -8,6 +8,7 @@ import {
   type LeaseAccount,
   type ProbeAccount,
   type RuleAccount,
+  type RushAccount,
 } from './checkers/limits.ts'
 import { readJournal } from './checkers/journal-reader.ts'
 import { ask, type ClientTruth } from './world/client.ts'
@@ -20,7 +21,12 @@ import { createLedger, type LedgerModel } from './world/ledger.ts'
 import { createLoop, type Loop } from './world/loop.ts'
 import type { Plant } from './world/plant.ts'
 import { createRandom, type Random } from './world/random.ts'
-import { drawScenario, type PriceScenario, type Scenario } from './workloads/scenario.ts'
+import {
+  drawScenario,
+  rushRuleId,
+  type PriceScenario,
+  type Scenario,
+} from './workloads/scenario.ts'
 
 export interface SeedOptions {
   readonly seed: number
@@ -48,8 +54,9 @@ export interface SeedCounts {
 }
 
 /** With all troubles over, a world comes to rest in this time: streams end, gateways start, journals are shipped. */
-/** Sent while a gateway was not listening. */
+/** Sent while a gateway's connection was broken: it hears that it missed some when it listens again. */
 const lostNotices = 0.1
+const listenAgainMs = 1_000
 const restMs = 3_600_000
 const restPollMs = 200
 const convalescenceMs = 10_000
@@ -74,10 +81,11 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
     periodMsOf: periodsOf(scenario),
     notify(payload) {
       for (const gateway of gateways) {
-        if (!notices.chance(lostNotices))
-          loop.after(notices.exponential(scenario.database.meanLatencyMs), () =>
-            gateway.heard(payload),
-          )
+        const isLost = notices.chance(lostNotices)
+        const delayMs = notices.exponential(
+          isLost ? listenAgainMs : scenario.database.meanLatencyMs,
+        )
+        loop.after(delayMs, () => gateway.heard(isLost ? undefined : payload))
       }
     },
   })
@@ -126,6 +134,16 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
     const moments = { atMs, askedAtMs, answeredAtMs: databaseNowMs() }
     probes.push(toProbe(client, { ...moments, chargedBefore, scenario }))
   }
+  let rush: RushAccount | undefined
+  if (isAtRest && scenario.rush.length > 0) {
+    const chargedBefore = chargedTo(rushRuleId, ledger)
+    const rushers = scenario.rush.map((call) =>
+      ask(call, gateways[call.gateway] ?? firstOf(gateways), loop),
+    )
+    clients.push(...rushers)
+    isAtRest = await comeToRest(loop, gateways, clients)
+    rush = toRush(rushers, chargedBefore, scenario)
+  }
   if (!isAtRest || !(await stopAll(loop, gateways)))
     violations.push('the world does not come to rest: requests are under way, or not shipped')
   replayJournals(gateways, ledger, random.fork('replay'), (what) => violations.push(what))
@@ -138,6 +156,7 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
       usage: withMoments(ledger, clients),
       leases,
       probes,
+      rush,
     }),
   )
   for (const violation of violations) loop.note(`violation: ${violation}`)
@@ -281,7 +300,7 @@ function toProbe(
     readonly scenario: Scenario
   },
 ): ProbeAccount {
-  const { call, status, refusal } = client
+  const { call, refusal } = client
   const { scenario, ...moments } = at
   const body: { model: string; max_tokens: number } = JSON.parse(call.body)
   const prices = scenario.prices.filter((price) => price.modelId === body.model)
@@ -293,7 +312,7 @@ function toProbe(
     ...call.key,
     requestId: call.requestId,
     modelId: body.model,
-    isRefused: status === 429 || status === 402 || refusal.includes('limits_unavailable'),
+    isRefused: isRefused(client),
     refusal,
     most: {
       requests: 1n,
@@ -307,6 +326,32 @@ function toProbe(
         output * dearest((price) => largest(price.outputNanos, price.reasoningNanos)),
     },
   }
+}
+
+function isRefused({ status, refusal }: ClientTruth): boolean {
+  return status === 429 || status === 402 || refusal.includes('limits_unavailable')
+}
+
+function toRush(
+  rushers: readonly ClientTruth[],
+  chargedBefore: bigint,
+  { limits }: Scenario,
+): RushAccount {
+  return {
+    ruleId: rushRuleId,
+    limit: BigInt(limits.rules.find((rule) => rule.id === rushRuleId)?.limit ?? 0),
+    asked: rushers.length,
+    refused: rushers.filter(isRefused).length,
+    chargedBefore,
+  }
+}
+
+/** Of the one tenant that the rule is for. */
+function chargedTo(ruleId: string, { usageRows }: LedgerModel): bigint {
+  return usageRows
+    .flatMap((row) => row.charges)
+    .filter((charge) => charge.ruleId === ruleId)
+    .reduce((sum, charge) => sum + charge.amount, 0n)
 }
 
 function largest(a: bigint, b: bigint): bigint {

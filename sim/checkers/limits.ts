@@ -11,6 +11,16 @@ export interface LimitWorld {
   readonly usage: readonly ChargedAccount[]
   readonly leases: readonly LeaseAccount[]
   readonly probes: readonly ProbeAccount[]
+  readonly rush: RushAccount | undefined
+}
+
+/** Requests that came all at once to a world at rest, under one limit of requests. */
+export interface RushAccount {
+  readonly ruleId: string
+  readonly limit: bigint
+  readonly asked: number
+  readonly refused: number
+  readonly chargedBefore: bigint
 }
 
 export interface RuleAccount {
@@ -80,7 +90,13 @@ export interface ProbeAccount extends Subject {
 const periodsMs: Readonly<Record<string, number>> = { minute: 60_000, hour: 3_600_000 }
 
 export function judgeLimits(world: LimitWorld): string[] {
-  return [...judgeCharges(world), ...judgeSums(world), ...judgeLeases(world), ...judgeProbes(world)]
+  return [
+    ...judgeCharges(world),
+    ...judgeSums(world),
+    ...judgeLeases(world),
+    ...judgeProbes(world),
+    ...judgeRush(world),
+  ]
 }
 
 /** Each request is charged what it is worth to the counters of every rule that concerns it, and to no other. */
@@ -243,6 +259,16 @@ function nameWindow({ window }: RuleAccount, atMs: number, timeZone: string): st
   if (window !== 'day' && window !== 'month') return ''
   const date = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short' }).format(atMs)
   return window === 'day' ? date : date.slice(0, 7)
+}
+
+/** As many are admitted as there is room for: not one more, and not one less. */
+function* judgeRush({ rush }: LimitWorld): Generator<string> {
+  if (!rush) return
+  const room = Number(rush.limit - rush.chargedBefore)
+  const admitted = rush.asked - rush.refused
+  const due = Math.min(rush.asked, Math.max(0, room))
+  if (admitted !== due)
+    yield `${admitted} of ${rush.asked} requests at once are admitted, and there was room for ${room}`
 }
 
 function concerns(rule: RuleAccount, who: Subject): boolean {

@@ -29,6 +29,8 @@ export interface Scenario {
   readonly limits: LimitRecords
   /** Asked one after the other once the world is at rest. */
   readonly probes: readonly CallScenario[]
+  /** Asked all at once after that, by keys of one tenant, under a limit of requests alone. */
+  readonly rush: readonly CallScenario[]
   readonly calls: readonly CallScenario[]
 }
 
@@ -98,6 +100,8 @@ const turns = [
   '2026-10-25T23:00:00Z',
 ] as const
 export const modelIds = ['small', 'large'] as const
+export const rushRuleId = 'lim_rush000000000000'
+const rushTenantId = 'ten_0'
 
 export function drawScenario(random: Random, plant: Plant | undefined): Scenario {
   const shape = random.fork('shape')
@@ -116,9 +120,11 @@ export function drawScenario(random: Random, plant: Plant | undefined): Scenario
     keys,
     gateways: gateways.length,
   })
+  const isRush = shape.chance(0.2)
   return {
     timeZone: 'Europe/Paris',
-    limits: shape.chance(0.3) ? noLimits : drawLimits(random.fork('limits'), keys),
+    rush: isRush ? drawRush(random.fork('rush'), keys, gateways.length) : [],
+    limits: isRush ? drawRushLimit(shape) : drawLimits(random.fork('limits'), keys),
     probes: drawProbes(random.fork('probes'), keys, gateways.length),
     epochMs,
     trafficMs,
@@ -262,8 +268,6 @@ function drawCalls(
   }))
 }
 
-const noLimits: LimitRecords = { plans: [], rules: [], tenantPlans: [], credits: [] }
-
 /** Small enough that a good part of the traffic meets them. */
 const largestLimits: Readonly<Record<Measure, number>> = {
   requests: 50,
@@ -274,7 +278,31 @@ const largestLimits: Readonly<Record<Measure, number>> = {
   amount: 30_000_000,
 }
 
+function drawRushLimit(random: Random): LimitRecords {
+  const limit = String(random.whole(1, 80))
+  const rule: LimitRuleRecord = {
+    id: rushRuleId,
+    tenantId: rushTenantId,
+    per: 'tenant',
+    measure: 'requests',
+    window: 'lifetime',
+    limit,
+    enforcement: 'hard',
+    onOutage: 'closed',
+  }
+  return { plans: [], rules: [rule], tenantPlans: [], credits: [] }
+}
+
+function drawRush(random: Random, keys: readonly KeyScenario[], gateways: number): CallScenario[] {
+  const own = keys.filter((key) => key.tenantId === rushTenantId)
+  return Array.from({ length: random.whole(2, 40) }, (_, index) => ({
+    ...drawQuickCall(random, `req_rush${String(index).padStart(12, '0')}`, own),
+    gateway: random.whole(0, gateways - 1),
+  }))
+}
+
 function drawLimits(random: Random, keys: readonly KeyScenario[]): LimitRecords {
+  if (random.chance(0.25)) return { plans: [], rules: [], tenantPlans: [], credits: [] }
   const tenantIds = [...new Set(keys.map((key) => key.tenantId))]
   const isPrepaid = random.chance(0.3)
   const amount = (): string => String(random.whole(100_000, largestLimits.amount))
@@ -314,10 +342,22 @@ function drawProbes(
   keys: readonly KeyScenario[],
   gateways: number,
 ): CallScenario[] {
+  return Array.from({ length: 6 }, (_, index) => ({
+    ...drawQuickCall(random, `req_probe${String(index).padStart(11, '0')}`, keys),
+    gateway: random.whole(0, gateways - 1),
+  }))
+}
+
+/** One word in, a few out, from a client that stays. */
+function drawQuickCall(
+  random: Random,
+  requestId: string,
+  keys: readonly KeyScenario[],
+): Omit<CallScenario, 'gateway'> {
   const [first, ...rest] = keys
   if (!first) throw new Error('a world has a key')
-  return Array.from({ length: 6 }, (_, index) => ({
-    requestId: `req_probe${String(index).padStart(11, '0')}`,
+  return {
+    requestId,
     atMs: 0,
     key: random.pick([first, ...rest]),
     body: JSON.stringify({
@@ -326,9 +366,8 @@ function drawProbes(
       stream: true,
       max_tokens: random.whole(1, 20),
     }),
-    gateway: random.whole(0, gateways - 1),
-    latencyMs: 1,
+    latencyMs: random.pick([0.2, 5]),
     readMs: 0,
     leavesAfterMs: undefined,
-  }))
+  }
 }

@@ -37,6 +37,8 @@ function createAuthority(limit: bigint) {
   return { authority, calls, state }
 }
 
+/** Calls under way have been answered. */
+const settled = (): Promise<unknown> => new Promise((resolve) => setImmediate(resolve))
 const scope = { tenantId: 'ten_a', projectId: 'prj_a', apiKeyId: 'key_a', modelId: 'm' }
 
 function startLimits(
@@ -80,10 +82,10 @@ test('when the clock of the authority was set back, what follows is leased under
     onOutage: 'closed',
   })
   const first = await reserve(10n)
+  await settled()
   state.nowMs -= 25 * 3_600_000
   clock.advance(2_000)
-  await Promise.resolve()
-  await new Promise((resolve) => setImmediate(resolve))
+  await settled()
   const second = await reserve(10n)
   if (first.outcome !== 'admitted' || second.outcome !== 'admitted')
     throw new Error('there is room')

@@ -136,14 +136,11 @@ export function openLimits(options: {
       for (const lease of leases) {
         judgeShadow(lease)
         wakeWaiters(lease)
-        if (wantsCall(lease)) book.touch(lease)
+        // Room is short, and nobody here needs this part of it.
+        if (lease.tight && freeOf(lease) > 0n) book.touch(lease)
       }
     },
   })
-  /** Room is short and something here is free, or somebody here waits for an answer that may have come. */
-  const wantsCall = (lease: Lease): boolean =>
-    lease.tight ? freeOf(lease) > 0n : wantsRefill(lease, book.gateways())
-
   const place = (rule: BoundRule, need: bigint, want: bigint): PlacedDemand => ({
     rule,
     need: atLeast(rule, need),
