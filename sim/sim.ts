@@ -53,10 +53,10 @@ export interface SeedCounts {
   readonly refused: number
 }
 
-/** With all troubles over, a world comes to rest in this time: streams end, gateways start, journals are shipped. */
 /** Sent while a gateway's connection was broken: it hears that it missed some when it listens again. */
 const lostNotices = 0.1
 const listenAgainMs = 1_000
+/** With all troubles over, a world comes to rest in this time: streams end, gateways start, journals are shipped. */
 const restMs = 3_600_000
 const restPollMs = 200
 const convalescenceMs = 10_000

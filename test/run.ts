@@ -4,7 +4,7 @@
  */
 import { programLane, say, vitestLane, type Count, type Lane } from './harness/lane.ts'
 
-const sources = ['src', 'test', 'bench', 'bin']
+const sources = ['src', 'test', 'bench', 'sim', 'bin']
 
 const lanes: readonly Lane[] = [
   programLane('format', 'oxfmt', ['--check', ...sources]),

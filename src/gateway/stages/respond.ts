@@ -20,7 +20,10 @@ const streamHeaders = {
  * without its terminal marker: a cut answer never looks whole.
  */
 export async function streamAnswer(options: {
-  readonly exchange: Exchange
+  readonly exchange: Pick<
+    Exchange,
+    'startedMs' | 'signal' | 'streamStarted' | 'startStream' | 'write' | 'endStream'
+  >
   readonly parts: AsyncIterable<StreamPart>
   readonly encode: (part: StreamPart) => string
   readonly keepAlive: string
