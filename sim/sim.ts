@@ -142,7 +142,10 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
     )
     clients.push(...rushers)
     isAtRest = await comeToRest(loop, gateways, clients)
-    rush = toRush(rushers, chargedBefore, scenario)
+    rush = toRush(rushers, scenario, {
+      chargedBefore,
+      chargedAfter: chargedTo(rushRuleId, ledger),
+    })
   }
   if (!isAtRest || !(await stopAll(loop, gateways)))
     violations.push('the world does not come to rest: requests are under way, or not shipped')
@@ -334,15 +337,15 @@ function isRefused({ status, refusal }: ClientTruth): boolean {
 
 function toRush(
   rushers: readonly ClientTruth[],
-  chargedBefore: bigint,
   { limits }: Scenario,
+  charged: Pick<RushAccount, 'chargedBefore' | 'chargedAfter'>,
 ): RushAccount {
   return {
     ruleId: rushRuleId,
     limit: BigInt(limits.rules.find((rule) => rule.id === rushRuleId)?.limit ?? 0),
     asked: rushers.length,
     refused: rushers.filter(isRefused).length,
-    chargedBefore,
+    ...charged,
   }
 }
 

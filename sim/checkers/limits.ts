@@ -21,6 +21,7 @@ export interface RushAccount {
   readonly asked: number
   readonly refused: number
   readonly chargedBefore: bigint
+  readonly chargedAfter: bigint
 }
 
 export interface RuleAccount {
@@ -264,11 +265,12 @@ function nameWindow({ window }: RuleAccount, atMs: number, timeZone: string): st
 /** As many are admitted as there is room for: not one more, and not one less. */
 function* judgeRush({ rush }: LimitWorld): Generator<string> {
   if (!rush) return
-  const room = Number(rush.limit - rush.chargedBefore)
-  const admitted = rush.asked - rush.refused
-  const due = Math.min(rush.asked, Math.max(0, room))
+  const room = Math.max(0, Number(rush.limit - rush.chargedBefore))
+  const admitted = Number(rush.chargedAfter - rush.chargedBefore)
+  // Some meet another trouble, such as a full journal.
+  const due = Math.min(admitted + rush.refused, room)
   if (admitted !== due)
-    yield `${admitted} of ${rush.asked} requests at once are admitted, and there was room for ${room}`
+    yield `${admitted} of ${rush.asked} requests at once are admitted, ${rush.refused} refused, and there was room for ${room}`
 }
 
 function concerns(rule: RuleAccount, who: Subject): boolean {

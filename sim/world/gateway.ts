@@ -162,9 +162,7 @@ export function createGatewayMachine(
     boot(starting).catch((error: unknown) => {
       if (process !== starting) return
       loop.note(`gateway ${index}: does not start`)
-      // Damage is the one failure without a cause outside of the journal: the world damages nothing.
-      if (!(error instanceof Fault) || (error.code === 'billing.journal_failed' && !error.cause))
-        world.onViolation(`gateway ${index} does not start: ${String(error)}`)
+      if (!isOfDisk(error)) world.onViolation(`gateway ${index} does not start: ${String(error)}`)
       die('kill', startAgainMs)
     })
   }
@@ -359,6 +357,13 @@ function sinkFor(
         onCommitted()
       }),
   }
+}
+
+/** Errors of the simulated disk have a code; damage is a fault without a cause, and the world damages nothing. */
+function isOfDisk(error: unknown): boolean {
+  if (error instanceof Fault)
+    return error.code === 'billing.journal_full' || error.cause !== undefined
+  return error instanceof Error && 'code' in error
 }
 
 /** Each call is one transaction of the simulated database. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { openLease, remainingOf, type Lease } from './lease.ts'
+import { openLease, outageShareOf, remainingOf, type Lease } from './lease.ts'
 import type { BoundRule } from './rule-book.ts'
 
 const rule: BoundRule = {
@@ -40,4 +40,16 @@ test.each([
   ['less than nothing is nothing', { left: -5n }, 0, 0n],
 ])('remaining: %s', (_name, change, nowMs, want) => {
   expect(remainingOf(lease(change), nowMs)).toBe(want)
+})
+
+test('without the authority, each of two gateways goes on with half of what comes back, and half of a full bucket at first', () => {
+  const told = lease({ usedWhenTold: 1_000n, toldAtMs: 0 })
+  expect(outageShareOf(told, 2, 0)).toBe(1_030n)
+  // Half of 60 a minute, for ten minutes.
+  expect(outageShareOf(told, 2, 600_000)).toBe(1_330n)
+})
+
+test('without the authority, each gateway has its even share of a window that ends', () => {
+  const ofDay = { ...lease({ usedWhenTold: 5n }), rule: { ...rule, window: 'day' as const } }
+  expect(outageShareOf(ofDay, 3, 600_000)).toBe(20n)
 })

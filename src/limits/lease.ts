@@ -109,6 +109,16 @@ function refilledSince({ rule, limit, toldAtMs }: Lease, nowMs: number): bigint 
   return (limit * BigInt(elapsedMs)) / BigInt(periodMs)
 }
 
+/** What one of so many gateways may have spent in all while the authority is away: its share of the window, or of a bucket that goes on filling. */
+export function outageShareOf(lease: Lease, gateways: number, nowMs: number): bigint {
+  const { limit, usedWhenTold, rule, toldAtMs } = lease
+  const share = limit / BigInt(gateways)
+  const periodMs = periodOf(rule.window)
+  if (periodMs === undefined) return share
+  const elapsedMs = BigInt(Math.max(0, Math.floor(nowMs - toldAtMs)))
+  return usedWhenTold + share + (share * elapsedMs) / BigInt(periodMs)
+}
+
 /** How long until so much has come back; `undefined` where room does not come back by itself. */
 export function refillMsOf(lease: Lease, missing: bigint): number | undefined {
   const periodMs = periodOf(lease.rule.window)

@@ -12,7 +12,15 @@ import type {
   RefusalCount,
 } from './authority.ts'
 import { createLeaseBook } from './lease-book.ts'
-import { freeOf, noteTaken, refillMsOf, remainingOf, wantsRefill, type Lease } from './lease.ts'
+import {
+  freeOf,
+  noteTaken,
+  outageShareOf,
+  refillMsOf,
+  remainingOf,
+  wantsRefill,
+  type Lease,
+} from './lease.ts'
 import { describeRefusal, resetsIn, type Refusal, type RefusalCause } from './refusal.ts'
 import { fits, Reservation, type PlacedDemand } from './reservation.ts'
 import { creditRuleId, type LimitRecords, type Measure } from './rule.ts'
@@ -242,13 +250,16 @@ export function openLimits(options: {
     return undefined
   }
 
-  /** An open rule gives each gateway its even share of the window while the authority is away. */
-  const shareInOutage = ({ rule, lease }: PlacedDemand): boolean => {
-    const share = lease.limit / BigInt(book.gateways())
-    if (rule.onOutage !== 'open' || lease.granted >= share) return false
-    lease.granted = share
-    if (lease.kept !== undefined) lease.kept = share
-    return true
+  /** An open rule gives each gateway its even share while the authority is away. Tells whether the demand fits then. */
+  const shareInOutage = (demand: PlacedDemand): boolean => {
+    const { rule, lease } = demand
+    if (rule.onOutage !== 'open') return false
+    const share = outageShareOf(lease, book.gateways(), book.nowMs())
+    if (lease.granted < share) {
+      lease.granted = share
+      if (lease.kept !== undefined) lease.kept = share
+    }
+    return fits(demand)
   }
 
   const finish = (waiter: Waiter, outcome: 'taken' | Shortage): void => {

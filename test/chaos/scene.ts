@@ -78,7 +78,9 @@ const shippingTimeoutMs = 60_000
 export async function openScene(options: SceneOptions): Promise<Scene> {
   const dataDirectory = mkdtempSync(join(tmpdir(), 'colonnade-chaos-'))
   const cleanup = new AsyncDisposableStack()
-  cleanup.defer(() => rmSync(dataDirectory, { recursive: true, force: true }))
+  // Roles whose supervisor died write on for a moment.
+  const patience = { maxRetries: 40, retryDelay: 250 }
+  cleanup.defer(() => rmSync(dataDirectory, { recursive: true, force: true, ...patience }))
   try {
     return await openOn(dataDirectory, options, cleanup)
   } catch (error) {
