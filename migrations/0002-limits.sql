@@ -74,6 +74,8 @@ CREATE TRIGGER credit_grants_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON 
 -- One row for each life of a gateway process. What a dead life still holds comes back once its journal is settled.
 CREATE TABLE gateway_lives (
   id         text PRIMARY KEY CHECK (id ~ '^lif_[0-9A-Za-z]{16}$'),
+  -- Lives of a gateway begin in this order, whatever clocks do.
+  number     bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
   gateway_id text NOT NULL,
   started_at timestamptz NOT NULL DEFAULT now(),
   seen_at    timestamptz NOT NULL DEFAULT now(),
@@ -90,7 +92,7 @@ CREATE TABLE limit_counters (
   tenant_id     text NOT NULL,
   -- NULL: the window never ends.
   window_end    timestamptz,
-  -- The sum of the leases, written in their transaction.
+  -- The sum of the leases when the last one was set. For reports: what is granted rests on the leases themselves.
   granted       bigint NOT NULL DEFAULT 0,
   -- How often holders were asked to return what they do not use.
   recall        bigint NOT NULL DEFAULT 0,

@@ -13,19 +13,20 @@ $$;
 CREATE FUNCTION grow_allowance(counter limit_counters, capacity bigint, period_ms bigint, used numeric) RETURNS limit_counters LANGUAGE plpgsql AS $$
 DECLARE
   elapsed_ms numeric := extract(epoch FROM clock_timestamp() - counter.allowed_at) * 1000;
-  grown bigint;
+  grown numeric;
 BEGIN
   IF counter.allowance IS NULL THEN
     counter.allowance := capacity;
     counter.allowed_at := clock_timestamp();
   ELSE
-    grown := floor(capacity::numeric * least(greatest(elapsed_ms, 0), period_ms) / period_ms);
+    -- All that came back, for a bucket that was overdrawn may need more than one period to be empty.
+    grown := floor(capacity::numeric * greatest(elapsed_ms, 0) / period_ms);
     -- What is less than one unit stays in the time that is left over.
     counter.allowed_at := CASE
-      WHEN elapsed_ms BETWEEN 0 AND period_ms AND capacity > 0 THEN counter.allowed_at + make_interval(secs => (grown::numeric * period_ms / capacity / 1000)::double precision)
+      WHEN elapsed_ms >= 0 AND capacity > 0 THEN counter.allowed_at + make_interval(secs => (grown * period_ms / capacity / 1000)::double precision)
       ELSE clock_timestamp()
     END;
-    counter.allowance := counter.allowance + grown + capacity - counter.capacity;
+    counter.allowance := least(counter.allowance + grown + capacity - counter.capacity, used + capacity);
   END IF;
   counter.capacity := capacity;
   counter.allowance := least(counter.allowance, used + capacity);
@@ -83,10 +84,8 @@ BEGIN
       SELECT * INTO counter FROM limit_counters c
       WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start FOR UPDATE;
       EXIT WHEN FOUND;
-      -- A life may have passed a soft limit, and ended before it told of the counter.
-      INSERT INTO limit_counters (rule_id, subject, window_start, tenant_id, window_end, granted)
-      SELECT this.rule_id, this.subject, this.window_start, this.tenant_id, this.window_end, coalesce(sum(l.granted), 0) FROM limit_leases l
-      WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start ON CONFLICT DO NOTHING;
+      INSERT INTO limit_counters (rule_id, subject, window_start, tenant_id, window_end)
+      VALUES (this.rule_id, this.subject, this.window_start, this.tenant_id, this.window_end) ON CONFLICT DO NOTHING;
     END LOOP;
     -- Of its own lease, and of those of others. A new recall is answered by nobody yet.
     SELECT
@@ -95,6 +94,8 @@ BEGIN
       coalesce(sum(l.used) FILTER (WHERE l.life_id = life), 0) AS used,
       coalesce(sum(l.held) FILTER (WHERE l.life_id = life), 0) AS held,
       coalesce(sum(l.answered) FILTER (WHERE l.life_id = life), 0) AS answered,
+      -- A life that passed a soft limit has spent more than it was granted.
+      coalesce(sum(greatest(l.granted, l.spent)) FILTER (WHERE l.life_id <> life), 0) AS granted_elsewhere,
       coalesce(sum(greatest(l.used, l.spent)) FILTER (WHERE l.life_id <> life), 0) AS used_elsewhere,
       coalesce(sum(CASE
         WHEN l.life_id = life THEN 0
@@ -112,18 +113,17 @@ BEGIN
       ceiling := counter.allowance;
     END IF;
     -- The most that this life may have.
-    room := ceiling - (counter.granted - own.granted);
+    room := ceiling - own.granted_elsewhere;
     is_short := this.need > this.used AND this.need > room;
     asked := counter.recall;
     IF is_short THEN
       counter.tight_until := clock_timestamp() + interval '5 seconds';
       IF this.recall IS NULL THEN
         counter.recall := counter.recall + 1;
-        asked := counter.recall;
-        PERFORM notify_limit('recall', this.rule_id, this.subject, this.window_start, life, asked);
-      ELSE
-        asked := this.recall;
       END IF;
+      asked := coalesce(this.recall, counter.recall);
+      -- Again with each repetition: a notice may have been lost.
+      PERFORM notify_limit('recall', this.rule_id, this.subject, this.window_start, life, asked);
     END IF;
     is_tight := coalesce(counter.tight_until > clock_timestamp(), false);
 
@@ -153,14 +153,14 @@ BEGIN
     VALUES (this.rule_id, this.subject, this.window_start, life, now_granted, this.used, this.held, answered_now)
     ON CONFLICT (rule_id, subject, window_start, life_id) DO UPDATE
     SET granted = excluded.granted, used = excluded.used, held = excluded.held, answered = excluded.answered;
-    UPDATE limit_counters c SET granted = counter.granted - own.granted + now_granted, recall = counter.recall, tight_until = counter.tight_until,
+    UPDATE limit_counters c SET granted = own.granted_elsewhere + now_granted, recall = counter.recall, tight_until = counter.tight_until,
       allowance = counter.allowance, capacity = counter.capacity, allowed_at = counter.allowed_at
     WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start;
 
     "position" := this.ordinality;
     granted := now_granted;
     limit_value := top;
-    left_over := ceiling - (counter.granted - own.granted + now_granted);
+    left_over := ceiling - own.granted_elsewhere - now_granted;
     unused_elsewhere := own.unused_elsewhere;
     held_elsewhere := own.held_elsewhere;
     tight := is_tight;
@@ -170,27 +170,29 @@ BEGIN
   END LOOP;
 END $$;
 
--- Lets the leases of ended lives fall to what was spent. Their journals must be settled and in the ledger. `but_not` is the life that goes on, '' for none.
-CREATE FUNCTION reclaim_leases(gateway text, but_not text) RETURNS void LANGUAGE plpgsql AS $$
+-- Ends the lives of a gateway that began before the named one, and that one too if `itself`; all of them where the name is empty. Their leases fall to
+-- what was spent: their journals must be settled and in the ledger. Lives that begin later are never ended, however late this commits.
+CREATE FUNCTION reclaim_leases(gateway text, life text, itself boolean) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   this record;
-  freed bigint;
+  last bigint;
 BEGIN
-  UPDATE gateway_lives SET ended_at = now() WHERE gateway_id = gateway AND id <> but_not AND ended_at IS NULL;
+  IF life = '' THEN
+    SELECT max(number) INTO last FROM gateway_lives WHERE gateway_id = gateway;
+  ELSE
+    INSERT INTO gateway_lives (id, gateway_id) VALUES (life, gateway) ON CONFLICT DO NOTHING;
+    SELECT CASE WHEN itself THEN number ELSE number - 1 END INTO last FROM gateway_lives WHERE id = life;
+  END IF;
+  UPDATE gateway_lives SET ended_at = now() WHERE gateway_id = gateway AND number <= last AND ended_at IS NULL;
   FOR this IN
     SELECT l.rule_id, l.subject, l.window_start, l.life_id FROM limit_leases l JOIN gateway_lives g ON g.id = l.life_id
-    WHERE g.gateway_id = gateway AND g.id <> but_not AND l.granted <> l.spent
+    WHERE g.gateway_id = gateway AND g.number <= last AND l.granted <> l.spent
     ORDER BY l.rule_id, l.subject, l.window_start
   LOOP
     PERFORM 1 FROM limit_counters c
     WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start FOR UPDATE;
-    -- Locked before it is read: a batch of the journal may add to it at this moment.
-    SELECT l.granted - l.spent INTO freed FROM limit_leases l
-    WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = this.life_id FOR UPDATE;
     UPDATE limit_leases l SET granted = spent, used = spent, held = 0
     WHERE l.rule_id = this.rule_id AND l.subject = this.subject AND l.window_start = this.window_start AND l.life_id = this.life_id;
-    UPDATE limit_counters c SET granted = c.granted - freed
-    WHERE c.rule_id = this.rule_id AND c.subject = this.subject AND c.window_start = this.window_start;
     PERFORM notify_limit('returned', this.rule_id, this.subject, this.window_start, this.life_id, 0);
   END LOOP;
 END $$;
@@ -212,5 +214,5 @@ BEGIN
   RETURN gone;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION lease_limits(text, text, jsonb), reclaim_leases(text, text), purge_limits() FROM public;
-GRANT EXECUTE ON FUNCTION lease_limits(text, text, jsonb), reclaim_leases(text, text), purge_limits() TO colonnade_platform;
+REVOKE EXECUTE ON FUNCTION lease_limits(text, text, jsonb), reclaim_leases(text, text, boolean), purge_limits() FROM public;
+GRANT EXECUTE ON FUNCTION lease_limits(text, text, jsonb), reclaim_leases(text, text, boolean), purge_limits() TO colonnade_platform;

@@ -2,15 +2,16 @@
  * The authority over limits as a model: what `lease_limits` and its companions (migrations/0003-lease-functions.sql) do, in memory and under any
  * clock. Each verb happens at one moment, when it is called. A test compares it with the real one, call by call.
  */
-import type {
-  CounterId,
-  GatewayLife,
-  LeaseAnswer,
-  LeaseAuthority,
-  LeaseReply,
-  LeaseWish,
-  LimitCharge,
-  RefusalCount,
+import {
+  lifeEndedCode,
+  type CounterId,
+  type GatewayLife,
+  type LeaseAnswer,
+  type LeaseAuthority,
+  type LeaseReply,
+  type LeaseWish,
+  type LimitCharge,
+  type RefusalCount,
 } from '../../src/limits/authority.ts'
 
 export interface LeaseAuthorityModel extends LeaseAuthority {
@@ -99,7 +100,10 @@ export function createLeaseAuthority(world: {
 
   const see = ({ id, gatewayId }: GatewayLife): void => {
     const life = lives.get(id)
-    if (life?.ended) throw new Error(`life ${id} of gateway ${gatewayId} has ended`)
+    if (life?.ended)
+      throw Object.assign(new Error(`life ${id} of gateway ${gatewayId} has ended`), {
+        code: lifeEndedCode,
+      })
     if (!life) lives.set(id, { gatewayId, seenAtMs: nowMs(), ended: false })
     else if (life.seenAtMs < nowMs() - seenMs) life.seenAtMs = nowMs()
   }
@@ -109,10 +113,7 @@ export function createLeaseAuthority(world: {
     if (!counter) {
       const { ruleId, subject, windowStartMs, tenantId, windowEndMs } = wish
       const id = { ruleId, subject, windowStartMs, tenantId, windowEndMs }
-      // A life may have passed a soft limit, and ended before it told of the counter.
-      let granted = 0n
-      for (const lease of leasesOf(wish).values()) granted += lease.granted
-      counter = { ...id, granted, recall: 0, tightUntilMs: 0, allowance: undefined }
+      counter = { ...id, granted: 0n, recall: 0, tightUntilMs: 0, allowance: undefined }
       counters.set(key, counter)
     }
     return counter
@@ -173,16 +174,18 @@ export function createLeaseAuthority(world: {
     const counter = counterOf(wish)
     const own = leaseOf(counter, lifeId)
     const ceiling = ceilingOf(counter, lifeId, wish, limit)
-    const room = ceiling - (counter.granted - own.granted)
+    // A life that passed a soft limit has spent more than it was granted.
+    let grantedElsewhere = 0n
+    for (const lease of leasesOf(counter).values())
+      if (lease.lifeId !== lifeId) grantedElsewhere += larger(lease.granted, lease.spent)
+    const room = ceiling - grantedElsewhere
     const isShort = wish.need > wish.used && wish.need > room
     let asked = counter.recall
     if (isShort) {
       counter.tightUntilMs = nowMs() + tightMs
-      if (wish.recall === undefined) {
-        counter.recall += 1
-        notices.add(notice('recall', counter, lifeId, counter.recall))
-      }
+      if (wish.recall === undefined) counter.recall += 1
       asked = wish.recall ?? counter.recall
+      notices.add(notice('recall', counter, lifeId, asked))
     }
     const tight = counter.tightUntilMs > nowMs()
     const granted = larger(wish.keep, amountFor(wish, room, isShort, tight, counter.recall))
@@ -194,7 +197,7 @@ export function createLeaseAuthority(world: {
     const held = wish.held + more
     if (tight && (granted < own.granted || answered > own.answered || held < own.held))
       notices.add(notice('returned', counter, lifeId, answered))
-    counter.granted += granted - own.granted
+    counter.granted = grantedElsewhere + granted
     Object.assign(own, { granted, used: wish.used + more, held, answered })
     return {
       ruleId: wish.ruleId,
@@ -225,15 +228,23 @@ export function createLeaseAuthority(world: {
     return larger(wish.need, smaller(wish.wish, share))
   }
 
-  const reclaim = (gatewayId: string, butNot: string): void => {
-    const ended = (lifeId: string): boolean =>
-      lifeId !== butNot && lives.get(lifeId)?.gatewayId === gatewayId
+  /** All lives of the gateway, or those that began before one, in the order in which they began; with it, if `itself`. */
+  const reclaim = (
+    gatewayId: string,
+    before?: { readonly lifeId: string; itself: boolean },
+  ): void => {
+    if (before && !lives.has(before.lifeId))
+      lives.set(before.lifeId, { gatewayId, seenAtMs: nowMs(), ended: false })
+    const order = [...lives.keys()]
+    const last = before ? order.indexOf(before.lifeId) - (before.itself ? 0 : 1) : order.length - 1
+    const gone = new Set(
+      order.filter((id, index) => index <= last && lives.get(id)?.gatewayId === gatewayId),
+    )
+    const ended = (lifeId: string): boolean => gone.has(lifeId)
     for (const [id, life] of lives) if (ended(id)) life.ended = true
     for (const [key, ofCounter] of leases) {
-      const counter = counters.get(key)
       for (const lease of ofCounter.values()) {
         if (!ended(lease.lifeId) || lease.granted === lease.spent) continue
-        if (counter) counter.granted -= lease.granted - lease.spent
         Object.assign(lease, { granted: lease.spent, used: lease.spent, held: 0n })
         world.notify(notice('returned', toCounterId(key), lease.lifeId, 0))
       }
@@ -254,12 +265,12 @@ export function createLeaseAuthority(world: {
       return { nowMs: nowMs(), gateways: Math.max(1, countLiving()), replies }
     },
     async reclaim(life) {
-      reclaim(life.gatewayId, life.id)
+      reclaim(life.gatewayId, { lifeId: life.id, itself: false })
     },
     async end(life) {
-      reclaim(life.gatewayId, '')
+      reclaim(life.gatewayId, { lifeId: life.id, itself: true })
     },
-    reclaimAbandoned: (gatewayId) => reclaim(gatewayId, ''),
+    reclaimAbandoned: (gatewayId) => reclaim(gatewayId),
     async noteRefusals(counts) {
       for (const count of counts) {
         const { ruleId, subject, modelId, hourMs, shadow } = count
@@ -303,9 +314,8 @@ function grow(
   if (!before) return { amount: capacity, capacity, atMicros: nowMicros }
   const periodMicros = now.periodMs * 1_000
   const elapsed = nowMicros - before.atMicros
-  const counted = Math.min(Math.max(elapsed, 0), periodMicros)
-  const grown = (capacity * BigInt(counted)) / BigInt(periodMicros)
-  const isSteady = elapsed >= 0 && elapsed <= periodMicros && capacity > 0n
+  const grown = (capacity * BigInt(Math.max(elapsed, 0))) / BigInt(periodMicros)
+  const isSteady = elapsed >= 0 && capacity > 0n
   const growthMicros = Math.round((Number(grown) * periodMicros) / Number(capacity))
   return {
     amount: before.amount + grown + capacity - before.capacity,

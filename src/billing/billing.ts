@@ -50,8 +50,11 @@ export interface Billing {
 
 export interface Hold {
   readonly requestId: string
-  /** Notes running totals, and who serves. Writes them to the journal now and then, and never waits. */
-  progress(usage: BillableUsage, replicaId?: string): void
+  /**
+   * Notes running totals, and who serves, and writes them to the journal now and then. When a disk is so slow that a crash could leave more than
+   * the promised window unbilled, it returns what to wait for before the answer goes on.
+   */
+  progress(usage: BillableUsage, replicaId?: string): Promise<void> | undefined
   /** Notes counters that the request begins to take from after its start. Writes them at once, and never waits. */
   noteTakes(takes: readonly LimitTake[]): void
   /** Notes what the engine said of the whole answer, when it ended in its proper way. Counted apart from the usage that is settled. */
@@ -80,6 +83,8 @@ export interface BillingOptions {
 const reservedBytes = 4_096
 /** Half of the 64 that a crash may leave unbilled: the other half may pass while the record is on its way to a slow disk. */
 const progressTokens = 32
+/** The most that a crash may leave unbilled. */
+const crashWindowTokens = 64
 const progressMs = 1_000
 const progressBytes = 512
 /** A counter in the open or the takes record, and what is charged to it in the settlement. */
@@ -211,17 +216,26 @@ function openHold(scope: {
   let reserved = reservedBytes + request.takes.length * takeBytes
   let claimed: TokenUsage | undefined
   let notedTokens = 0
+  let durableTokens = 0
+  let pending: Promise<void> | undefined
   let notedMs = clock.monotonicMs()
   return {
     requestId: request.requestId,
     progress(usage, replicaId) {
       const nowMs = clock.monotonicMs()
-      if (usage.outputTokens < notedTokens + progressTokens && nowMs < notedMs + progressMs) return
+      const { outputTokens } = usage
+      const isDue = outputTokens >= notedTokens + progressTokens || nowMs >= notedMs + progressMs
       // Settlements go first: near the end of the space, a crash may lose more than a window.
-      if (!journal.hasRoom(progressBytes)) return
-      notedTokens = usage.outputTokens
-      notedMs = nowMs
-      journal.append(() => encodeProgress(text, usage, replicaId)).catch(ignoreFailure)
+      if (isDue && journal.hasRoom(progressBytes)) {
+        notedTokens = outputTokens
+        notedMs = nowMs
+        pending = journal
+          .append(() => encodeProgress(text, usage, replicaId))
+          .then(() => {
+            durableTokens = Math.max(durableTokens, outputTokens)
+          }, ignoreFailure)
+      }
+      return outputTokens - durableTokens >= crashWindowTokens ? pending : undefined
     },
     noteTakes(takes) {
       const bytes = takes.length * takeBytes

@@ -17,6 +17,8 @@ export type Output = Pick<Cli, 'say' | 'result' | 'table' | 'progress'> & {
 }
 
 export function createOutput(isJson: boolean): Output {
+  // A log that cannot be written ends nothing.
+  process.stderr.on('error', () => {})
   let lastProgressMs = -Infinity
   let barShown = false
   const write = (text: string): void => {

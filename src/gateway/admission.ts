@@ -107,13 +107,14 @@ export class Admission implements AsyncDisposable {
     const finishes: StreamPart[] = []
     try {
       for await (const part of answer.parts) {
-        if (part.type === 'usage') this.#claim(part.usage)
+        if (part.type === 'usage') await this.#claim(part.usage)
         else if (part.type === 'choice-finish') finishes.push(part)
         else if (part.type === 'end') {
           if (this.#claimed) this.#hold.noteEngine(this.#claimed)
           break
         } else {
-          this.#count(part)
+          const durable = this.#count(part)
+          if (durable) await durable
           const cause = this.#isCovered() ? undefined : await this.#takeMore()
           if (cause) {
             this.#cutAtTokens = this.#reservedTokens
@@ -211,15 +212,17 @@ export class Admission implements AsyncDisposable {
     )
   }
 
-  #claim(usage: TokenUsage): void {
+  /** Returns what to wait for, if a crash could lose too much. */
+  #claim(usage: TokenUsage): Promise<void> | undefined {
     if (this.#claimed && usage.outputTokens < this.#claimed.outputTokens)
       this.#claimDecreased = true
     this.#claimed = usage
-    this.#hold.progress(this.#usageSoFar(), this.#replicaId)
+    return this.#hold.progress(this.#usageSoFar(), this.#replicaId)
   }
 
-  #count(part: StreamPart): void {
-    if (part.type === 'embeddings' || part.type === 'tool-call-start') return
+  /** The same. */
+  #count(part: StreamPart): Promise<void> | undefined {
+    if (part.type === 'embeddings' || part.type === 'tool-call-start') return undefined
     if (this.#firstDeltaMs === undefined) {
       this.#firstDeltaMs = this.#deps.clock.monotonicMs()
       this.#deps.metrics.firstToken(this.#job.model.model.id, this.#firstDeltaMs - this.#startedMs)
@@ -227,7 +230,7 @@ export class Admission implements AsyncDisposable {
     this.#deltas += 1
     this.#estimatedTokens += tokensIn(part)
     if (part.type === 'reasoning-delta') this.#reasoningDeltas += 1
-    if (!this.#claimed) this.#hold.progress(this.#usageSoFar(), this.#replicaId)
+    return this.#claimed ? undefined : this.#hold.progress(this.#usageSoFar(), this.#replicaId)
   }
 
   #metered(): Metered {

@@ -62,11 +62,14 @@ export interface LeaseAnswer {
 }
 
 export interface LeaseAuthority {
-  /** Sets leases, all in one transaction. May be repeated when its outcome is unknown. At most `wishesMax` at once. */
+  /**
+   * Sets leases, all in one transaction. May be repeated when its outcome is unknown. At most `wishesMax` at once. Rejects with an error whose
+   * `code` is `lifeEndedCode` when the life has ended.
+   */
   lease(life: GatewayLife, wishes: readonly LeaseWish[]): Promise<LeaseAnswer>
-  /** Frees what earlier lives of this gateway hold and have not spent: once their journal is settled and in the ledger. */
+  /** Ends the lives of this gateway that began before this one, and frees what they have not spent: once their journal is settled and in the ledger. */
   reclaim(life: GatewayLife): Promise<void>
-  /** This life ends in order, with nothing under way: its leases fall to what was spent. */
+  /** This life ends in order, with nothing under way, and all before it: their leases fall to what was spent. */
   end(life: GatewayLife): Promise<void>
   noteRefusals(refusals: readonly RefusalCount[]): Promise<void>
   /** Forgets windows that ended long ago. */
@@ -74,6 +77,8 @@ export interface LeaseAuthority {
 }
 
 export const wishesMax = 500
+/** SQLSTATE of `object_not_in_prerequisite_state`. */
+export const lifeEndedCode = '55000'
 
 /** One run of a gateway process. */
 export interface GatewayLife {

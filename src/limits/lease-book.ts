@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../platform/clock.ts'
 import {
+  lifeEndedCode,
   wishesMax,
   type CounterId,
   type GatewayLife,
@@ -19,6 +20,8 @@ export interface LeaseBook {
   /** The authority's time, in milliseconds since 1970; it goes back only when the authority's clock was set back. */
   nowMs(): number
   life(): GatewayLife
+  /** The one that this process began with. */
+  firstLife(): GatewayLife
   /** The counter of a rule in the window of this moment. */
   current(rule: BoundRule): Lease
   /** The counter as it is known, if it is. */
@@ -29,9 +32,11 @@ export interface LeaseBook {
   noteDrift(lease: Lease): void
   /** Calls made so far: a reply to a later one is newer. */
   calls(): number
-  /** The last call failed, and none has succeeded since. */
+  /** The last calls failed: more than one connection that broke. */
   isAway(): boolean
   gateways(): number
+  /** Notices may have been missed: asks about every counter of which something here is not used. */
+  noticesMissed(): void
   /** Takes notice of changed limits: `undefined` for a rule that is gone. */
   limitsChanged(limitOf: (rule: BoundRule) => bigint | undefined): void
   close(): Promise<void>
@@ -40,6 +45,7 @@ export interface LeaseBook {
 /** Living gateways are known by their calls, so one is made at least this often. */
 const heartbeatMs = 2_000
 const retryMs = 250
+const awayFailures = 2
 const sweepMs = 30_000
 /** An older time than this from the authority is no delay of the network: its clock was set back. */
 const jumpBackMs = 5_000
@@ -57,7 +63,8 @@ export function createLeaseBook(options: {
   const { authority, clock } = options
   const windows = createWindows(options.timeZone)
   const newLife = (): GatewayLife => ({ id: options.newLifeId(), gatewayId: options.gatewayId })
-  let life = newLife()
+  const firstLife = newLife()
+  let life = firstLife
   /** By rule, subject and start of the window. */
   let leases = new Map<string, Lease>()
   /** The same by rule, for those that are asked for again and again. */
@@ -65,7 +72,8 @@ export function createLeaseBook(options: {
   const dirty = new Set<Lease>()
   const drifted = new Set<Lease>()
   let calls = 0
-  let isAway = false
+  let failures = 0
+  let hasAnswered = false
   let gateways = 1
   let running: Promise<void> | undefined
   let closed = false
@@ -91,16 +99,17 @@ export function createLeaseBook(options: {
     calls += 1
     try {
       const answer = await authority.lease(speaker, wishes)
-      isAway = false
+      failures = 0
       settle(batch, wishes, answer)
     } catch (error) {
-      isAway = true
+      failures += 1
       // Whether the authority has heard of it is not known: what was kept is ours in any case.
       for (const lease of batch) {
         lease.granted = lease.kept ?? lease.granted
         lease.kept = undefined
         dirty.add(lease)
       }
+      if (isLifeEnded(error)) leave(speaker)
       options.onFailure(error)
     }
     options.onNews(batch)
@@ -120,7 +129,10 @@ export function createLeaseBook(options: {
       else lease.gone = true
       lease.kept = undefined
     }
-    if (answer.nowMs < nowMs() - jumpBackMs) beginAnew()
+    // Before the first answer, the own clock was all there was, and may have been ahead.
+    if (hasAnswered && answer.nowMs < nowMs() - jumpBackMs) beginAnew()
+    else if (!hasAnswered) latestMs = 0
+    hasAnswered = true
     offsetMs = answer.nowMs - clock.monotonicMs()
   }
 
@@ -132,10 +144,18 @@ export function createLeaseBook(options: {
     latestMs = 0
   }
 
+  /** Somebody has ended this life, such as an operator who took the gateway for gone: what it held is no more. */
+  const leave = (ended: GatewayLife): void => {
+    failures = 0
+    if (ended === life) beginAnew()
+    for (const some of [dirty, drifted])
+      for (const lease of some) if (lease.life === ended) some.delete(lease)
+  }
+
   const run = async (): Promise<void> => {
     do {
       await call()
-      if (isAway && !closed) await pause(retryMs)
+      if (failures > 0 && !closed) await pause(retryMs)
     } while (dirty.size > 0 && !closed)
     // In the same turn as the last look, so that no counter is left waiting.
     running = undefined
@@ -178,6 +198,7 @@ export function createLeaseBook(options: {
   return {
     nowMs,
     life: () => life,
+    firstLife: () => firstLife,
     current(rule) {
       const atMs = nowMs()
       const known = latest.get(rule)
@@ -199,8 +220,13 @@ export function createLeaseBook(options: {
     },
     noteDrift: (lease) => void drifted.add(lease),
     calls: () => calls,
-    isAway: () => isAway,
+    isAway: () => failures >= awayFailures,
     gateways: () => gateways,
+    noticesMissed() {
+      for (const lease of leases.values())
+        if (lease.granted > lease.used || lease.waiting.size > 0) dirty.add(lease)
+      kick()
+    },
     limitsChanged(limitOf) {
       for (const [key, lease] of leases) {
         const limit = limitOf(lease.rule)
@@ -221,6 +247,10 @@ export function createLeaseBook(options: {
       await running
     },
   }
+}
+
+function isLifeEnded(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === lifeEndedCode
 }
 
 function isWithin({ startMs, endMs }: Window, atMs: number): boolean {

@@ -39,6 +39,8 @@ export interface Lease {
   repliedInCall: number
   /** Amounts that wait here, so that the authority learns what would help. */
   readonly waiting: Set<{ readonly need: bigint }>
+  /** It took a share of its own while the authority was away, which the authority knows nothing of. */
+  selfGranted: boolean
   /** Takes from a shadow rule that did not fit when they came: judged at the next reply. */
   readonly doubtful: { readonly modelId: string; readonly amount: bigint }[]
   /** A decaying mean, to size slices by. */
@@ -80,6 +82,7 @@ export function openLease(
     unanswered: 0,
     repliedInCall: 0,
     waiting: new Set(),
+    selfGranted: false,
     doubtful: [],
     takenPerMs: 0,
     takenAtMs: nowMs,
@@ -167,7 +170,8 @@ export function toWish(lease: Lease): LeaseWish {
     sum += need
     if (smallest === undefined || need < smallest) smallest = need
   }
-  const isAmple = smallest === undefined && !lease.tight && lease.granted > used
+  const isAmple =
+    smallest === undefined && !lease.tight && !lease.selfGranted && lease.granted > used
   return {
     ruleId: rule.ruleId,
     subject: rule.subject,
@@ -199,9 +203,12 @@ export function applyReply(
   lease.heldElsewhere = reply.heldElsewhere
   lease.tight = reply.tight
   lease.recall = Math.max(lease.recall, reply.recall)
-  lease.ownRecall = isShort ? reply.recall : undefined
+  // All have answered, and somebody holds more again: they are to be asked anew.
+  const isOver = reply.unanswered === 0 && reply.unusedElsewhere > 0n
+  lease.ownRecall = isShort && !isOver ? reply.recall : undefined
   lease.unanswered = reply.unanswered
   lease.repliedInCall = at.call
   lease.toldAtMs = at.nowMs
   lease.usedWhenTold = wish.used
+  lease.selfGranted = false
 }

@@ -200,7 +200,7 @@ test('what a dead life held and did not spend comes back with its journal', asyn
       await sql`UPDATE limit_leases SET spent = 20 WHERE rule_id = ${rule.id} AND life_id IN (SELECT id FROM gateway_lives WHERE gateway_id = ${dead.gatewayId})`.execute(
         tx,
       )
-      await sql`SELECT reclaim_leases(${dead.gatewayId}, '')`.execute(tx)
+      await sql`SELECT reclaim_leases(${dead.gatewayId}, '', true)`.execute(tx)
     })
     expect((await waiting).outcome).toBe('admitted')
   } finally {

@@ -77,7 +77,7 @@ export interface Limits {
   /** How the counters of such a request stand; nothing is taken. */
   standings(scope: LimitScope): readonly Standing[]
   priorityOf(tenantId: string): 'normal' | 'high'
-  /** A notice of the authority's, as PostgreSQL delivers it. */
+  /** A notice of the authority's, as PostgreSQL delivers it; `undefined` when some may have been missed. */
   heard(payload: string | undefined): void
   /** Frees what earlier lives of this gateway held: once their journal is settled and in the ledger. */
   reclaim(): Promise<void>
@@ -257,6 +257,7 @@ export function openLimits(options: {
     const share = outageShareOf(lease, book.gateways(), book.nowMs())
     if (lease.granted < share) {
       lease.granted = share
+      lease.selfGranted = true
       if (lease.kept !== undefined) lease.kept = share
     }
     return fits(demand)
@@ -270,6 +271,7 @@ export function openLimits(options: {
       queue?.delete(waiter)
       if (queue?.size === 0) waiters.delete(demand.lease)
       demand.lease.waiting.delete(demand)
+      if (demand.lease.waiting.size === 0) demand.lease.ownRecall = undefined
     }
     waiter.resolve(outcome)
   }
@@ -462,6 +464,7 @@ export function openLimits(options: {
     standings: (scope) => rules.match(scope).map(standingOf),
     priorityOf: (tenantId) => rules.priorityOf(tenantId),
     heard(payload) {
+      if (payload === undefined) book.noticesMissed()
       const notice = parseNotice(payload)
       if (!notice || notice.lifeId === book.life().id) return
       const lease = book.find(notice)
@@ -472,7 +475,7 @@ export function openLimits(options: {
         book.touch(lease)
       } else if (waiters.has(lease)) book.touch(lease)
     },
-    reclaim: () => authority.reclaim(book.life()),
+    reclaim: () => authority.reclaim(book.firstLife()),
     waiting: () => waitingCount,
     isAway: book.isAway,
     async close(returnLeases) {

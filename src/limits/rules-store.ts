@@ -424,5 +424,5 @@ export const selectGateways = async (tx: LimitSql): Promise<readonly GatewayRow[
 }
 
 export const reclaimLeases = async (tx: LimitSql, gatewayId: string): Promise<void> => {
-  await sql`SELECT reclaim_leases(${gatewayId}, '')`.execute(tx)
+  await sql`SELECT reclaim_leases(${gatewayId}, '', true)`.execute(tx)
 }

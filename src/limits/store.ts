@@ -29,12 +29,12 @@ export function leaseAuthority(database: Database): LeaseAuthority {
     lease: (life, wishes) => lease(database, life, wishes),
     async reclaim(life) {
       await database.transaction(platformScope, (tx) =>
-        sql`SELECT reclaim_leases(${life.gatewayId}, ${life.id})`.execute(tx),
+        sql`SELECT reclaim_leases(${life.gatewayId}, ${life.id}, false)`.execute(tx),
       )
     },
     async end(life) {
       await database.transaction(platformScope, (tx) =>
-        sql`SELECT reclaim_leases(${life.gatewayId}, '')`.execute(tx),
+        sql`SELECT reclaim_leases(${life.gatewayId}, ${life.id}, true)`.execute(tx),
       )
     },
     noteRefusals: (refusals) => noteRefusals(database, refusals),
@@ -47,7 +47,7 @@ export function leaseAuthority(database: Database): LeaseAuthority {
 /** Frees what every life of a gateway that is gone has not spent: its journal must be settled and in the ledger. */
 export async function reclaimAbandoned(database: Database, gatewayId: string): Promise<void> {
   await database.transaction(platformScope, (tx) =>
-    sql`SELECT reclaim_leases(${gatewayId}, '')`.execute(tx),
+    sql`SELECT reclaim_leases(${gatewayId}, '', true)`.execute(tx),
   )
 }
 

@@ -98,6 +98,8 @@ export class Fault extends Error {
 /** Returns the fault itself, or wraps anything else as `platform.bug` with a public message that reveals nothing. */
 export function toFault(error: unknown): Fault {
   if (error instanceof Fault) return error
+  // Leaving a scope failed after the work in it had: the former says what is wrong here.
+  if (error instanceof SuppressedError) return toFault(error.error)
   return new Fault({
     code: 'platform.bug',
     public: 'The server had an error while processing your request. It has been recorded.',

@@ -1,6 +1,11 @@
 import { pino, type Logger } from 'pino'
+import { createLogSink } from './log-sink.ts'
 
 export type { Logger }
+
+/** One for the process, as the descriptor is: lines of two writers never mix. */
+const standardError = createLogSink(2)
+process.once('exit', standardError.flushSync)
 
 /**
  * JSON lines on standard error. Callers log ids, codes, counts and durations; no request or response body is ever passed here.
@@ -47,6 +52,6 @@ export function createLogger(role: string, level: string): Logger {
             : { name: typeof error },
       },
     },
-    pino.destination({ fd: 2, sync: false }),
+    standardError,
   )
 }

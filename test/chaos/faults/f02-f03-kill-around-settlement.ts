@@ -37,7 +37,8 @@ export const killBeforeSettlement: Fault = {
 
 async function killAt({ random, say }: FaultJob, point: Point, act: Act): Promise<Finding> {
   await using scene = await openScene({ random })
-  const course = await underLoad(scene, {}, async () => {
+  const before = new Set((await scene.books.usage()).map((row) => row.requestId))
+  const course = await underLoad(scene, { leavingShare: 0 }, async () => {
     for (let round = 0; round < rounds; round += 1) {
       const gateway = 1 + (round % 2)
       const victim = scene.gateways().find(({ index }) => index === gateway)
@@ -56,7 +57,8 @@ async function killAt({ random, say }: FaultJob, point: Point, act: Act): Promis
   const { seen } = course
   const completedIds = new Set(seen.filter((each) => each.completed).map((each) => each.requestId))
   const unseen = (await scene.books.usage()).filter(
-    (row) => row.outcome === 'completed' && !completedIds.has(row.requestId),
+    ({ outcome, requestId }) =>
+      outcome === 'completed' && !completedIds.has(requestId) && !before.has(requestId),
   )
   const unseenBilled = unless(
     unseen.length > 0,
