@@ -4,11 +4,13 @@
  *   --seeds N      seeds 1 to N (100)
  *   --seed S       this seed alone; with --history, every event of it
  *   --plant BUG    plants a bug, and stops at the first seed that finds it
+ *   --record       writes the summary to docs/reliability.md
  */
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { circumstances, record } from '../test/chaos/record.ts'
 import { runSeed, type SeedResult } from './sim.ts'
 import { plants, type Plant } from './world/plant.ts'
 
@@ -19,6 +21,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     plant: { type: 'string' },
     history: { type: 'boolean', default: false },
+    record: { type: 'boolean', default: false },
   },
 })
 
@@ -97,6 +100,10 @@ function summarise(): void {
     ['speed', `${speed()} × real time`],
   ]
   for (const [name, value] of rows) say(`${name.padEnd(20)}${value}`)
+  if (values.record) {
+    const table = rows.map(([name, value]) => `| ${name} | ${value} |`).join('\n')
+    record('sim', `${circumstances(first)}\n\n| | |\n| --- | --- |\n${table}`)
+  }
 }
 
 function speed(): number {

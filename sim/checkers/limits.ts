@@ -153,11 +153,22 @@ function* judgeSums(world: LimitWorld): Generator<string> {
     for (const [counter, takes] of Map.groupBy(charged, counterOf)) {
       const limit = rule.limitOf(takes[0]?.tenantId ?? '')
       const periodMs = periodsMs[rule.window]
-      const over = periodMs === undefined ? excess(takes, limit) : burst(takes, limit, periodMs)
+      const bound = limit + unforeseen(rule.measure, takes)
+      const over = periodMs === undefined ? excess(takes, bound) : burst(takes, bound, periodMs)
       if (over !== undefined && !(world.clockJumped && periodMs !== undefined))
         yield `${over}: ${limit} ${rule.measure} a ${rule.window}, ${counter}`
     }
   }
+}
+
+/**
+ * Input is counted by the engine after it was let in by an estimate, and a count beyond it stands. The last few requests can so exceed a limit: those
+ * that run at once on three gateways, by a half of the largest.
+ */
+function unforeseen(measure: string, takes: readonly { readonly inputTokens: number }[]): bigint {
+  if (measure !== 'tokens' && measure !== 'input_tokens') return 0n
+  const largest = takes.reduce((most, { inputTokens }) => Math.max(most, inputTokens), 0)
+  return BigInt(Math.ceil((largest * 3) / 2))
 }
 
 interface Take {
@@ -217,9 +228,10 @@ function* judgeProbes(world: LimitWorld): Generator<string> {
     // A window that ends meanwhile has two answers.
     if (rooms.some(({ room }) => room === undefined)) continue
     const isAmple = rooms.every(({ room, most }) => (room ?? 0n) >= most)
+    // One gateway may hold a slice of a soft rule that another has overdrawn, and a bucket fills meanwhile.
     const spent = rooms.find(
       ({ room, rule }) =>
-        (room ?? 0n) <= 0n && rule.onOutage === 'closed' && periodsMs[rule.window] === undefined,
+        (room ?? 0n) <= 0n && rule.enforcement === 'hard' && periodsMs[rule.window] === undefined,
     )
     const left = rooms
       .map(({ rule, room }) => `${room} ${rule.measure} of ${rule.ruleId}`)

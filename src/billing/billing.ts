@@ -233,7 +233,9 @@ function openHold(scope: {
           .append(() => encodeProgress(text, usage, replicaId))
           .then(() => {
             durableTokens = Math.max(durableTokens, outputTokens)
-          }, ignoreFailure)
+          })
+        // Whoever waits for it fails with it; for all others the settlement meets the same failure.
+        pending.catch(ignoreFailure)
       }
       return outputTokens - durableTokens >= crashWindowTokens ? pending : undefined
     },

@@ -107,7 +107,7 @@ export class Admission implements AsyncDisposable {
     const finishes: StreamPart[] = []
     try {
       for await (const part of answer.parts) {
-        if (part.type === 'usage') await this.#claim(part.usage)
+        if (part.type === 'usage') this.#claim(part.usage)
         else if (part.type === 'choice-finish') finishes.push(part)
         else if (part.type === 'end') {
           if (this.#claimed) this.#hold.noteEngine(this.#claimed)
@@ -212,15 +212,13 @@ export class Admission implements AsyncDisposable {
     )
   }
 
-  /** Returns what to wait for, if a crash could lose too much. */
-  #claim(usage: TokenUsage): Promise<void> | undefined {
+  #claim(usage: TokenUsage): void {
     if (this.#claimed && usage.outputTokens < this.#claimed.outputTokens)
       this.#claimDecreased = true
     this.#claimed = usage
-    return this.#hold.progress(this.#usageSoFar(), this.#replicaId)
   }
 
-  /** The same. */
+  /** Returns what to wait for, if a crash could lose too much. */
   #count(part: StreamPart): Promise<void> | undefined {
     if (part.type === 'embeddings' || part.type === 'tool-call-start') return undefined
     if (this.#firstDeltaMs === undefined) {
@@ -230,7 +228,7 @@ export class Admission implements AsyncDisposable {
     this.#deltas += 1
     this.#estimatedTokens += tokensIn(part)
     if (part.type === 'reasoning-delta') this.#reasoningDeltas += 1
-    return this.#claimed ? undefined : this.#hold.progress(this.#usageSoFar(), this.#replicaId)
+    return this.#hold.progress(this.#usageSoFar(), this.#replicaId)
   }
 
   #metered(): Metered {
