@@ -240,7 +240,7 @@ test('what a crash left open is settled by rule at the next start: input, and th
   const billing = await start()
   await billing.open(request('dead-1'))
   const spoke = await billing.open(request('dead-2'))
-  spoke.progress(usage(8, 64))
+  void spoke.progress(usage(8, 64))
   const copy = `${directory}-copy`
   // An append that resolves makes everything before it durable.
   await (await billing.open(request('dead-3'))).settle(settlement('completed', usage(2, 2)))
@@ -390,7 +390,7 @@ test('with the space used up nobody is admitted, and everybody who was is settle
   await expect(admitAll()).rejects.toMatchObject({ code: 'billing.journal_full' })
   expect(holds.length).toBeGreaterThan(10)
   for (let tokens = 64; tokens < 64 * 50; tokens += 64)
-    for (const hold of holds) hold.progress(usage(8, tokens))
+    for (const hold of holds) void hold.progress(usage(8, tokens))
   for (const hold of holds) await hold.settle(settlement('completed', usage(1, 1)))
   await billing.close()
   await away.close()
@@ -472,4 +472,30 @@ test('no byte of content reaches the journal: events have no field that could ho
   for (const name of fs.readdirSync(join(directory, 'segments'))) {
     expect(fs.readFileSync(join(directory, 'segments', name)).includes(canary)).toBe(false)
   }
+})
+
+// A disk slower than an engine would otherwise widen the window that a crash may leave unbilled, without a bound.
+test('an answer waits for its journal before a crash could lose more than 64 tokens of it', async () => {
+  let gate = Promise.resolve()
+  const billing = await start(directory, database, {
+    files: {
+      ...systemFiles,
+      async write(...call) {
+        await gate
+        await systemFiles.write(...call)
+      },
+    },
+  })
+  const hold = await billing.open(request('slow-1'))
+  let open = (): void => {}
+  gate = new Promise((resolve) => (open = resolve))
+  expect(hold.progress(usage(8, 32))).toBeUndefined()
+  expect(hold.progress(usage(8, 63))).toBeUndefined()
+  const pending = hold.progress(usage(8, 64))
+  expect(pending).toBeInstanceOf(Promise)
+  open()
+  await pending
+  expect(hold.progress(usage(8, 127))).toBeUndefined()
+  await hold.settle(settlement('completed', usage(8, 127)))
+  await billing.close()
 })

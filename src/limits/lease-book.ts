@@ -138,7 +138,10 @@ export function createLeaseBook(options: {
 
   /** Windows will be entered a second time, and what was spent in them is known to the authority alone: under a new life they are safe. */
   const beginAnew = (): void => {
-    for (const lease of leases.values()) dirty.add(lease)
+    for (const lease of leases.values()) {
+      lease.isFormer = true
+      dirty.add(lease)
+    }
     leases = new Map()
     life = newLife()
     latestMs = 0

@@ -39,6 +39,8 @@ export interface Lease {
   repliedInCall: number
   /** Amounts that wait here, so that the authority learns what would help. */
   readonly waiting: Set<{ readonly need: bigint }>
+  /** Of an earlier life of this process: it gives back whatever is not used. */
+  isFormer: boolean
   /** It took a share of its own while the authority was away, which the authority knows nothing of. */
   selfGranted: boolean
   /** Takes from a shadow rule that did not fit when they came: judged at the next reply. */
@@ -82,6 +84,7 @@ export function openLease(
     unanswered: 0,
     repliedInCall: 0,
     waiting: new Set(),
+    isFormer: false,
     selfGranted: false,
     doubtful: [],
     takenPerMs: 0,
@@ -153,9 +156,14 @@ export function sliceOf(lease: Lease): bigint {
   return pace > few ? pace : few
 }
 
+/** Whether what is not used here shall go back at once. */
+export function isReturning(lease: Lease): boolean {
+  return lease.tight || lease.isFormer
+}
+
 /** Whether a refill is due: half is gone of the slice, or of the share that the authority would give, which shrinks as the limit comes near. */
 export function wantsRefill(lease: Lease, gateways: number): boolean {
-  if (lease.tight || lease.left === undefined || lease.left <= 0n) return false
+  if (isReturning(lease) || lease.left === undefined || lease.left <= 0n) return false
   const share = (freeOf(lease) + lease.left) / BigInt(2 * gateways)
   const slice = sliceOf(lease)
   return freeOf(lease) * 2n < (share < slice ? share : slice)
@@ -170,8 +178,8 @@ export function toWish(lease: Lease): LeaseWish {
     sum += need
     if (smallest === undefined || need < smallest) smallest = need
   }
-  const isAmple =
-    smallest === undefined && !lease.tight && !lease.selfGranted && lease.granted > used
+  const givesBack = isReturning(lease)
+  const isAmple = smallest === undefined && !givesBack && !lease.selfGranted && lease.granted > used
   return {
     ruleId: rule.ruleId,
     subject: rule.subject,
@@ -182,7 +190,7 @@ export function toWish(lease: Lease): LeaseWish {
     keep: isAmple ? lease.granted : used,
     held: lease.held,
     need: used + (smallest ?? 0n),
-    wish: used + sum + (lease.tight ? 0n : sliceOf(lease)),
+    wish: used + sum + (givesBack ? 0n : sliceOf(lease)),
     answers: lease.recall,
     recall: lease.waiting.size > 0 ? lease.ownRecall : undefined,
   }

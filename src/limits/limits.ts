@@ -14,6 +14,7 @@ import type {
 import { createLeaseBook } from './lease-book.ts'
 import {
   freeOf,
+  isReturning,
   noteTaken,
   outageShareOf,
   refillMsOf,
@@ -145,7 +146,7 @@ export function openLimits(options: {
         judgeShadow(lease)
         wakeWaiters(lease)
         // Room is short, and nobody here needs this part of it.
-        if (lease.tight && freeOf(lease) > 0n) book.touch(lease)
+        if (isReturning(lease) && freeOf(lease) > 0n) book.touch(lease)
       }
     },
   })
@@ -362,7 +363,7 @@ export function openLimits(options: {
       book.noteDrift(lease)
       wakeWaiters(lease)
       // Somebody elsewhere may wait for this request to end.
-      if (lease.tight) book.touch(lease)
+      if (isReturning(lease)) book.touch(lease)
     }
   }
 
