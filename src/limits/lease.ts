@@ -209,7 +209,8 @@ export function applyReply(
   lease.left = reply.left
   lease.unusedElsewhere = reply.unusedElsewhere
   lease.heldElsewhere = reply.heldElsewhere
-  lease.tight = reply.tight
+  // A recall that was heard of while the call was under way is newer than its reply.
+  lease.tight = reply.tight || lease.recall > reply.recall
   lease.recall = Math.max(lease.recall, reply.recall)
   // All have answered, and somebody holds more again: they are to be asked anew.
   const isOver = reply.unanswered === 0 && reply.unusedElsewhere > 0n
