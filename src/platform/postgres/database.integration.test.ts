@@ -132,7 +132,7 @@ test('a change that gateways must know is announced', async () => {
       heard += 1
       if (heard === 1)
         void database.transaction(platformScope, (tx) =>
-          sql`UPDATE tenants SET name = 'A2' WHERE id = ${tenantA.tenantId}`.execute(tx),
+          sql`UPDATE tenants SET state = 'suspended' WHERE id = ${tenantA.tenantId}`.execute(tx),
         )
       if (heard === 2) resolveHeard()
     },
