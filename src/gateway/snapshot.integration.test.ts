@@ -535,8 +535,9 @@ test('without the database, a gateway serves with what it knew when it stopped',
     // What happened meanwhile is known once the database is back.
     const later = await newKey('later')
     isAway = false
-    await newKey('wakes')
+    const last = await newKey('wakes')
     await until(() => accepts(second.records(), later.secret))
+    await until(() => accepts(second.records(), last.secret))
     expect(contents(second.records())).toEqual(contents(await load()))
   } finally {
     await second.close()
