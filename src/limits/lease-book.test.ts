@@ -101,6 +101,41 @@ test('when the clock of the authority was set back, what follows is leased under
   await limits.close(false)
 })
 
+// Whoever may connect to the database may write to the channel; an exception there would end the gateway.
+test.each([
+  '',
+  'not JSON',
+  '{}',
+  '[]',
+  '["recall",1,2,3,4,5]',
+  '["recall","lim_1","ten_a",0,"lif_9"]',
+  'null',
+])('a notice that is none (%s) is passed over', async (payload) => {
+  const { authority } = createAuthority(100n)
+  const { limits, reserve } = startLimits(authority, {
+    window: 'lifetime',
+    enforcement: 'hard',
+    onOutage: 'closed',
+  })
+  expect(() => limits.heard(payload)).not.toThrow()
+  expect((await reserve(10n)).outcome).toBe('admitted')
+  await limits.close(false)
+})
+
+// Each key would otherwise wait for the authority twice: at its first request and at its second.
+test('the first grant of a counter holds more than the request that waits for it', async () => {
+  const { authority, calls } = createAuthority(100n)
+  const { limits, reserve } = startLimits(authority, {
+    window: 'lifetime',
+    enforcement: 'hard',
+    onOutage: 'closed',
+  })
+  await reserve(10n)
+  const [wish] = calls.flatMap(({ wishes }) => wishes)
+  expect(wish).toMatchObject({ used: 0n, need: 10n, wish: 10n + 64n * 10n })
+  await limits.close(false)
+})
+
 test('a jump of the own wall clock changes nothing: windows follow the authority', async () => {
   const { authority, calls } = createAuthority(100n)
   const { limits, reserve } = startLimits(authority, {

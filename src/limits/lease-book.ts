@@ -89,7 +89,11 @@ export function createLeaseBook(options: {
   const call = async (): Promise<void> => {
     // Earlier lives have little to say, and seldom.
     const speaker = dirty.values().next().value?.life ?? life
-    const batch = [...dirty].filter((lease) => lease.life === speaker).slice(0, wishesMax)
+    const batch: Lease[] = []
+    for (const lease of dirty) {
+      if (lease.life === speaker) batch.push(lease)
+      if (batch.length === wishesMax) break
+    }
     const wishes = batch.map(toWish)
     for (const [index, lease] of batch.entries()) {
       dirty.delete(lease)

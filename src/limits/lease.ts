@@ -149,10 +149,10 @@ export function loosen(lease: Lease): void {
   lease.tight = true
 }
 
-/** What this gateway would like to hold beyond what is used. */
-export function sliceOf(lease: Lease): bigint {
+/** What this gateway would like to hold beyond what is used; of a counter that nobody has taken from yet, by the request that waits. */
+function sliceOf(lease: Lease, waitingNeed = 0n): bigint {
   const pace = BigInt(Math.ceil(lease.takenPerMs * sliceMs))
-  const few = lease.lastNeed * sliceRequests
+  const few = (lease.lastNeed > waitingNeed ? lease.lastNeed : waitingNeed) * sliceRequests
   return pace > few ? pace : few
 }
 
@@ -190,7 +190,7 @@ export function toWish(lease: Lease): LeaseWish {
     keep: isAmple ? lease.granted : used,
     held: lease.held,
     need: used + (smallest ?? 0n),
-    wish: used + sum + (givesBack ? 0n : sliceOf(lease)),
+    wish: used + sum + (givesBack ? 0n : sliceOf(lease, smallest)),
     answers: lease.recall,
     recall: lease.waiting.size > 0 ? lease.ownRecall : undefined,
   }

@@ -2,6 +2,7 @@
  * Front door of limits on a gateway: a request takes from all its counters at once or from none, and a refusal says why. The counters are leases
  * from an authority (docs/decisions/0004); while they have room nothing here waits for anything.
  */
+import { z } from 'zod'
 import { assert } from '../platform/assert.ts'
 import type { Clock } from '../platform/clock.ts'
 import type {
@@ -77,7 +78,6 @@ export interface Limits {
   preview(scope: LimitScope, need: Amounts): Refusal | undefined
   /** How the counters of such a request stand; nothing is taken. */
   standings(scope: LimitScope): readonly Standing[]
-  priorityOf(tenantId: string): 'normal' | 'high'
   /** A notice of the authority's, as PostgreSQL delivers it; `undefined` when some may have been missed. */
   heard(payload: string | undefined): void
   /** Frees what earlier lives of this gateway held: once their journal is settled and in the ledger. */
@@ -463,9 +463,11 @@ export function openLimits(options: {
       return describeRefusal(short, cause, nowMs, rules.planThatAllows)
     },
     standings: (scope) => rules.match(scope).map(standingOf),
-    priorityOf: (tenantId) => rules.priorityOf(tenantId),
     heard(payload) {
-      if (payload === undefined) book.noticesMissed()
+      if (payload === undefined) {
+        book.noticesMissed()
+        return
+      }
       const notice = parseNotice(payload)
       if (!notice || notice.lifeId === book.life().id) return
       const lease = book.find(notice)
@@ -506,7 +508,7 @@ function roomOf(lease: Lease): bigint {
 }
 
 interface Notice {
-  readonly what: string
+  readonly what: 'recall' | 'returned'
   readonly ruleId: string
   readonly subject: string
   readonly windowStartMs: number
@@ -514,21 +516,25 @@ interface Notice {
   readonly recall: number
 }
 
-/** As `notify_limit` writes it. */
-function parseNotice(payload: string | undefined): Notice | undefined {
-  if (payload === undefined) return undefined
-  // Written by the database's own function; anything else on the channel has another shape.
-  const value: unknown = JSON.parse(payload)
-  if (!Array.isArray(value) || value.length !== 6) return undefined
-  const [what, ruleId, subject, windowStartMs, lifeId, recall] = value.map(String)
-  if (what === undefined || ruleId === undefined || subject === undefined || lifeId === undefined)
+const noticeSchema = z.tuple([
+  z.enum(['recall', 'returned']),
+  z.string(),
+  z.string(),
+  z.number(),
+  z.string(),
+  z.number(),
+])
+
+/** As `notify_limit` writes it. Whoever may connect to the database may write to the channel: anything else is no notice. */
+function parseNotice(payload: string): Notice | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(payload)
+  } catch {
     return undefined
-  return {
-    what,
-    ruleId,
-    subject,
-    windowStartMs: Number(windowStartMs),
-    lifeId,
-    recall: Number(recall),
   }
+  const parsed = noticeSchema.safeParse(value)
+  if (!parsed.success) return undefined
+  const [what, ruleId, subject, windowStartMs, lifeId, recall] = parsed.data
+  return { what, ruleId, subject, windowStartMs, lifeId, recall }
 }
