@@ -52,7 +52,7 @@ test('names say what is inside', () => {
 })
 
 test.each([
-  { folder: 'src/gateway/endpoints/', registry: 'src/gateway/gateway.ts' },
+  { folder: 'src/gateway/endpoints/', registry: 'src/gateway/routes.ts' },
   { folder: 'src/control/endpoints/', registry: 'src/control/operations.ts' },
   { folder: 'src/engines/adapters/', registry: 'src/engines/registry.ts' },
   { folder: 'src/weights/sources/', registry: 'src/weights/weights.ts' },

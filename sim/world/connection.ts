@@ -91,6 +91,7 @@ export function openConnection(options: {
   const exchange: Exchange = {
     requestId: options.requestId,
     headers: options.headers,
+    query: new URLSearchParams(),
     ip: '192.0.2.1',
     startedMs: life.clock.monotonicMs(),
     signal: abort.signal,
@@ -107,7 +108,7 @@ export function openConnection(options: {
     send(status, _headers, body) {
       if (!isOpen) return Promise.resolve()
       send(() => arrivals.onHead(status))
-      send(() => arrivals.onText(body))
+      send(() => arrivals.onText(String(body)))
       finish()
       return Promise.resolve()
     },
@@ -115,9 +116,9 @@ export function openConnection(options: {
       streamStarted = true
       if (isOpen) send(() => arrivals.onHead(200))
     },
-    write(text) {
+    write(piece) {
       if (!isOpen) return undefined
-      send(() => arrivals.onText(text))
+      send(() => arrivals.onText(String(piece)))
       if (pieces.length <= unreadMax) return undefined
       const cancel = life.clock.after(stalledReaderMs, giveUp)
       room ??= Promise.withResolvers()

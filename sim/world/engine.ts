@@ -3,9 +3,10 @@
  * seed has it. A call lives as long as its connection: when the gateway has died, the engine notices a little later.
  */
 import type {
-  ChatRequest,
+  ChatTask,
   Engine,
   EngineCall,
+  EngineRequest,
   StreamPart,
   TokenUsage,
 } from '../../src/engines/engine.ts'
@@ -74,7 +75,7 @@ export function createEngineFarm(loop: Loop, random: Random): EngineFarm {
       readonly replica: EngineReplica
       readonly onAccepted: () => void
     },
-    request: ChatRequest,
+    request: EngineRequest<ChatTask>,
     call: EngineCall,
   ): Promise<AsyncIterable<StreamPart>> => {
     const { life, replica } = connection
@@ -99,19 +100,23 @@ export function createEngineFarm(loop: Loop, random: Random): EngineFarm {
     connect: (life, replica, onAccepted) => ({
       kind: 'simulated',
       capabilities: {
-        chat: true,
-        embeddings: false,
+        tasks: new Set(['chat']),
         continuousUsage: replica.troubles.continuousUsage,
         cacheSalt: false,
       },
-      chat: (request, call) =>
-        life.whileAlive(accept({ life, replica, onAccepted }, request, call)),
-      embed: () => Promise.reject(fault('upstream.rejected')),
+      run: (request, call) => {
+        if (!isChat(request)) return Promise.reject(fault('upstream.rejected'))
+        return life.whileAlive(accept({ life, replica, onAccepted }, request, call))
+      },
       listModels: () => Promise.resolve(['simulated']),
       checkHealth: () => Promise.resolve(),
       close: () => Promise.resolve(),
     }),
   }
+}
+
+function isChat(request: EngineRequest): request is EngineRequest<ChatTask> {
+  return request.task.kind === 'chat'
 }
 
 interface PlannedAnswer {
@@ -126,8 +131,12 @@ interface PlannedAnswer {
   readonly finishReason: 'stop' | 'length'
 }
 
-function planAnswer(request: ChatRequest, troubles: EngineTroubles, draw: Random): PlannedAnswer {
-  const asked = Number(request.body['max_tokens'] ?? 200)
+function planAnswer(
+  request: EngineRequest<ChatTask>,
+  troubles: EngineTroubles,
+  draw: Random,
+): PlannedAnswer {
+  const asked = Number(request.task.body['max_tokens'] ?? 200)
   const own = Math.ceil(draw.exponential(45))
   const isOverrun = draw.chance(troubles.overruns)
   const tokens = isOverrun ? asked + draw.whole(1, 40) : Math.min(own, asked)
@@ -150,12 +159,16 @@ function planAnswer(request: ChatRequest, troubles: EngineTroubles, draw: Random
 }
 
 /** As many as usual for such a text, give or take a third: the gateway's own estimate is no better. */
-function countInput(request: ChatRequest, draw: Random): number {
-  const characters = JSON.stringify(request.body['messages']).length
+function countInput(request: EngineRequest<ChatTask>, draw: Random): number {
+  const characters = JSON.stringify(request.task.body['messages']).length
   return Math.max(1, Math.round((characters / 5) * draw.between(0.7, 1.3)))
 }
 
-function toTruth(request: ChatRequest, call: EngineCall, answer: PlannedAnswer): EngineTruth {
+function toTruth(
+  request: EngineRequest<ChatTask>,
+  call: EngineCall,
+  answer: PlannedAnswer,
+): EngineTruth {
   return {
     requestId: call.requestId,
     streamed: request.stream,

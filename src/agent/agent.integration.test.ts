@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
-import { connectOpenAiEngine } from '../engines/protocol/openai.ts'
+import { connectEngine } from '../engines/protocol/connection.ts'
 import type { EngineAdapter } from '../engines/engine.ts'
 import { systemClock } from '../platform/clock.ts'
 import { Fault } from '../platform/fault.ts'
@@ -86,9 +86,11 @@ async function createNode(controlUrl: string, change: { readonly pull?: PullWeig
   const adapter: EngineAdapter = {
     kind: 'fixture',
     connect: (address) =>
-      connectOpenAiEngine(address, {
+      connectEngine(address, {
         kind: 'fixture',
-        capabilities: { chat: true, embeddings: true, continuousUsage: false, cacheSalt: false },
+        dialects: {},
+        continuousUsage: false,
+        cacheSalt: false,
         relaysErrorTexts: false,
       }),
     launch: (spec) => ({

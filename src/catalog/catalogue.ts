@@ -177,7 +177,8 @@ function pinPrice(
     const row = inForce.get(unit)
     return row && BigInt(row.amountNanos)
   }
-  const inputNanos = nanosOf('input_token') ?? 0n
+  // A reranking model is charged by one price for what it reads.
+  const inputNanos = category === 'rerank' ? 0n : (nanosOf('input_token') ?? 0n)
   const outputNanos = nanosOf('output_token') ?? 0n
   const units = {
     systemTokenNanos: nanosOf('system_token'),

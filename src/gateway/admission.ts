@@ -6,8 +6,14 @@ import type { Hold } from '../billing/billing.ts'
 import { rate } from '../billing/rating.ts'
 import { decideUsage, type Metered } from '../billing/settlement.ts'
 import { spentOf } from '../billing/spend.ts'
-import type { OpenedRequest, Outcome, SettledRequest } from '../billing/usage.ts'
-import type { FinishCause, FinishReason, StreamPart, TokenUsage } from '../engines/engine.ts'
+import type { BillableUsage, OpenedRequest, Outcome, SettledRequest } from '../billing/usage.ts'
+import type {
+  FinishCause,
+  FinishReason,
+  StreamPart,
+  TaskKind,
+  TokenUsage,
+} from '../engines/engine.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Amounts, Extension, Grip } from '../limits/limits.ts'
 import { assert } from '../platform/assert.ts'
@@ -20,6 +26,7 @@ import { toFacts } from './limit-fault.ts'
 import { receiptHeader, wantsReceipt } from './receipt.ts'
 import type { EngineAnswer } from './replicas.ts'
 import type { OfferedModel } from './stages/resolve-model.ts'
+import { unitsOf } from './units.ts'
 import type { Work } from './work.ts'
 
 /** Tokens longer than this are rare in any vocabulary. */
@@ -110,7 +117,8 @@ export class Admission implements AsyncDisposable {
         if (part.type === 'usage') this.#claim(part.usage)
         else if (part.type === 'choice-finish') finishes.push(part)
         else if (part.type === 'end') {
-          if (this.#claimed) this.#hold.noteEngine(this.#claimed)
+          if (this.#claimed && !isMeteredByUnits(this.#job.model.task.kind))
+            this.#hold.noteEngine(this.#claimed)
           break
         } else {
           const durable = this.#count(part)
@@ -122,7 +130,7 @@ export class Admission implements AsyncDisposable {
             break
           }
           yield part
-          if (this.#deltas > this.#bounds.outputTokensMax && part.type !== 'embeddings') {
+          if (this.#deltas > this.#bounds.outputTokensMax) {
             // The engine ignores max_tokens; the hold covers no more than this.
             finishes.push(...this.#cut(finishes))
             break
@@ -220,7 +228,8 @@ export class Admission implements AsyncDisposable {
 
   /** Returns what to wait for, if a crash could lose too much. */
   #count(part: StreamPart): Promise<void> | undefined {
-    if (part.type === 'embeddings' || part.type === 'tool-call-start') return undefined
+    // Only what an engine generates token by token is counted by tokens.
+    if (this.#job.work.choices === 0 || part.type === 'tool-call-start') return undefined
     if (this.#firstDeltaMs === undefined) {
       this.#firstDeltaMs = this.#deps.clock.monotonicMs()
       this.#deps.metrics.firstToken(this.#job.model.model.id, this.#firstDeltaMs - this.#startedMs)
@@ -240,7 +249,9 @@ export class Admission implements AsyncDisposable {
     }
   }
 
-  #decide(complete: boolean): { usage: TokenUsage; suspect: boolean } {
+  #decide(complete: boolean): { usage: BillableUsage; suspect: boolean } {
+    if (isMeteredByUnits(this.#job.model.task.kind))
+      return { usage: { ...noTokens, units: this.#job.work.units }, suspect: false }
     const { usage, suspect } = decideUsage({
       claimed: this.#claimed,
       metered: this.#metered(),
@@ -250,16 +261,17 @@ export class Admission implements AsyncDisposable {
     })
     const outputTokens = Math.min(usage.outputTokens, this.#cutAtTokens)
     const reasoningTokens = Math.min(usage.reasoningTokens, outputTokens)
-    return { usage: { ...usage, outputTokens, reasoningTokens }, suspect }
+    const units = unitsOf(this.#job.work, this.#job.model, usage.inputTokens)
+    return { usage: { ...usage, outputTokens, reasoningTokens, ...(units && { units }) }, suspect }
   }
 
-  #usageSoFar(): TokenUsage {
+  #usageSoFar(): BillableUsage {
     return this.#decide(false).usage
   }
 
   #cut(finishes: readonly StreamPart[], cause?: FinishCause): StreamPart[] {
     const { work } = this.#job
-    const choices = work.kind === 'chat' ? work.choices : 0
+    const { choices } = work
     const finished = new Set(finishes.flatMap((part) => ('choice' in part ? [part.choice] : [])))
     const reason: FinishReason = 'length'
     return Array.from({ length: choices }, (_, choice) => choice)
@@ -276,7 +288,7 @@ export class Admission implements AsyncDisposable {
   }
 
   /** Engines may count more than went by: what can still be had for it is taken, and the rest is not charged. */
-  #coverClaims(usage: TokenUsage): void {
+  #coverClaims(usage: BillableUsage): void {
     const missing = (
       measure: 'output_tokens' | 'tokens' | 'input_tokens' | 'amount',
       spent: bigint,
@@ -303,7 +315,7 @@ export class Admission implements AsyncDisposable {
         durationMs: nowMs - this.#startedMs,
         outputTokens: usage.outputTokens,
       })
-    if (work.kind === 'chat')
+    if (work.choices > 0)
       this.#deps.outputs.learn(caller.apiKeyId, model.model.id, usage.outputTokens)
     const ratio = (usage.inputTokens / Math.max(1, work.estimatedInputTokens)) * ratioScale
     this.#deps.inputs.learn(caller.apiKeyId, model.model.id, Math.ceil(ratio))
@@ -324,7 +336,7 @@ export class Admission implements AsyncDisposable {
     exchange.addHeaders({ [receiptHeader]: this.#receipt })
   }
 
-  async #settle(outcome: Outcome): Promise<TokenUsage> {
+  async #settle(outcome: Outcome): Promise<BillableUsage> {
     assert(!this.#settled, 'a request is settled once')
     this.#settled = true
     const { usage, suspect } = this.#decide(outcome === 'completed')
@@ -358,6 +370,18 @@ export class Admission implements AsyncDisposable {
     })
     return settled.usage
   }
+}
+
+/** Minutes heard, characters spoken and images drawn are what such work costs; an engine's tokens say nothing of it. */
+function isMeteredByUnits(kind: TaskKind): boolean {
+  return kind === 'transcription' || kind === 'speech' || kind === 'image'
+}
+
+const noTokens: TokenUsage = {
+  inputTokens: 0,
+  cachedInputTokens: 0,
+  outputTokens: 0,
+  reasoningTokens: 0,
 }
 
 /** A delta of a stream is a token; a long one, or a whole answer, is several: four characters each, as in English prose. */

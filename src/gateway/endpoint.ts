@@ -1,37 +1,49 @@
 /** A public, billable route as data: how its body becomes work, and how parts become its answer. */
-import type { StreamPart } from '../engines/engine.ts'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { EngineTask, StreamPart } from '../engines/engine.ts'
 import type { GatewayDeps } from './deps.ts'
-import type { Exchange } from './exchange.ts'
+import type { BodyType, Exchange } from './exchange.ts'
 import type { OfferedModel } from './stages/resolve-model.ts'
+import { openAiErrors, type ErrorDialect } from './wire/openai/errors.ts'
 import type { Work } from './work.ts'
 
 export interface Answer<SomeWork extends Work = Work> {
   readonly exchange: Exchange
   readonly work: SomeWork
   readonly model: OfferedModel
+  /** The way in which the work was done: one of its tasks. */
+  readonly task: EngineTask
   readonly parts: AsyncIterable<StreamPart>
   /** The signed receipt, once the request is settled; `undefined` before, and for those who did not ask for one. */
   readonly receipt: () => string | undefined
   readonly deps: GatewayDeps
 }
 
-export interface Endpoint {
-  readonly method: 'POST'
+interface EndpointOf<SomeWork extends Work> {
   readonly path: string
+  /** JSON where it is left out. */
+  readonly body?: BodyType
+  /** OpenAI's where it is left out. */
+  readonly errors?: ErrorDialect
   /** Throws a `client.*` fault for a body that is not this endpoint's. */
-  parse(body: Buffer): Work
+  parse(body: Buffer, headers: IncomingHttpHeaders): SomeWork | Promise<SomeWork>
   /** Resolves at the last byte or when the client has left. */
+  respond(answer: Answer<SomeWork>): Promise<void>
+}
+
+export interface Endpoint {
+  readonly path: string
+  readonly body: BodyType
+  readonly errors: ErrorDialect
+  parse(body: Buffer, headers: IncomingHttpHeaders): Work | Promise<Work>
   respond(answer: Answer): Promise<void>
 }
 
 /** Ties the kind of work that `parse` returns to the one that `respond` takes. */
-export function defineEndpoint<SomeWork extends Work>(endpoint: {
-  readonly method: 'POST'
-  readonly path: string
-  parse(body: Buffer): SomeWork
-  respond(answer: Answer<SomeWork>): Promise<void>
-}): Endpoint {
+export function defineEndpoint<SomeWork extends Work>(endpoint: EndpointOf<SomeWork>): Endpoint {
   return {
+    body: 'json',
+    errors: openAiErrors,
     ...endpoint,
     // The pipeline hands back what `parse` made.
     respond: (answer) => endpoint.respond(answer as Answer<SomeWork>),

@@ -4,10 +4,14 @@ import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { Fault } from '../platform/fault.ts'
 
+/** How a body arrives. */
+export type BodyType = 'json' | 'multipart'
+
 export interface Exchange {
   /** The client knows the request by it; all legs of one request share it. */
   readonly requestId: string
   readonly headers: IncomingHttpHeaders
+  readonly query: URLSearchParams
   readonly ip: string
   /** Monotonic milliseconds at arrival. */
   readonly startedMs: number
@@ -22,14 +26,18 @@ export interface Exchange {
   /** Ends whatever still works for this exchange. */
   abort(): void
   /** Reads the whole body once, within the limits. */
-  readBody(): Promise<Buffer>
+  readBody(type: BodyType): Promise<Buffer>
   /** Sends a whole answer. Resolves when it was handed to the socket. */
-  send(status: number, headers: Readonly<Record<string, string>>, body: string): Promise<void>
+  send(
+    status: number,
+    headers: Readonly<Record<string, string>>,
+    body: string | Buffer,
+  ): Promise<void>
   /** Sends the head of a stream. */
   startStream(headers: Readonly<Record<string, string>>): void
   readonly streamStarted: boolean
   /** Writes one piece of a stream; resolves once the client has room for more. */
-  write(text: string): Promise<void> | undefined
+  write(piece: string | Uint8Array): Promise<void> | undefined
   endStream(): void
 }
 
@@ -45,6 +53,7 @@ export interface ExchangeLimits {
 const inflate = promisify(gunzip)
 const discardMs = 5_000
 const lastChunk = '0\r\n\r\n'
+const lineEnd = Buffer.from('\r\n')
 /** One reason for all: making a DOMException with a stack for each abort costs more than authenticating does. */
 const ended = new Error('the exchange ended')
 
@@ -85,6 +94,9 @@ export function openExchange(options: {
       return requestId
     },
     headers: request.headers,
+    get query() {
+      return new URLSearchParams(request.url?.split('?')[1])
+    },
     ip: options.ip,
     startedMs: options.startedMs,
     signal: abort.signal,
@@ -101,7 +113,7 @@ export function openExchange(options: {
       added = { ...added, ...headers }
     },
     abort: () => abort.abort(ended),
-    readBody: () => readBody(request, limits),
+    readBody: (type) => readBody(request, type, limits),
     send(status, headers, body) {
       if (response.destroyed || response.headersSent) return Promise.resolve()
       const unread = !request.complete
@@ -125,9 +137,9 @@ export function openExchange(options: {
       // Node would make three writes of each event: size, text, line end.
       if (framesChunks) response.chunkedEncoding = false
     },
-    write(text) {
+    write(piece) {
       if (response.destroyed) return undefined
-      if (response.write(framesChunks ? toChunk(text) : text)) return undefined
+      if (response.write(framesChunks ? toChunk(piece) : piece)) return undefined
       return roomToWrite(response, limits.stalledReaderMs, () => {
         clientLeft = true
         abort.abort(ended)
@@ -156,8 +168,10 @@ function discardBody(request: IncomingMessage): void {
 }
 
 /** RFC 9112, section 7.1: size in hexadecimal, text, each with a line end. */
-function toChunk(text: string): string {
-  return `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
+function toChunk(piece: string | Uint8Array): string | Buffer {
+  if (typeof piece === 'string') return `${Buffer.byteLength(piece).toString(16)}\r\n${piece}\r\n`
+  const size = Buffer.from(`${piece.byteLength.toString(16)}\r\n`)
+  return Buffer.concat([size, piece, lineEnd])
 }
 
 /** Resolves when the socket drained or closed; a reader that takes nothing for too long is given up. */
@@ -182,13 +196,26 @@ function roomToWrite(
   })
 }
 
-async function readBody(request: IncomingMessage, limits: ExchangeLimits): Promise<Buffer> {
-  const type = request.headers['content-type'] ?? ''
-  if (!/^application\/json\s*(;|$)/i.test(type)) {
-    throw new Fault({
-      code: 'client.unsupported_media_type',
-      public: "Send the body as JSON, with the header 'content-type: application/json'.",
-    })
+const bodyTypes: Readonly<Record<BodyType, { readonly pattern: RegExp; readonly wanted: string }>> =
+  {
+    json: {
+      pattern: /^application\/json\s*(;|$)/i,
+      wanted: "Send the body as JSON, with the header 'content-type: application/json'.",
+    },
+    multipart: {
+      pattern: /^multipart\/form-data\s*;/i,
+      wanted: "Send the body as a form, with the header 'content-type: multipart/form-data'.",
+    },
+  }
+
+async function readBody(
+  request: IncomingMessage,
+  type: BodyType,
+  limits: ExchangeLimits,
+): Promise<Buffer> {
+  const { pattern, wanted } = bodyTypes[type]
+  if (!pattern.test(request.headers['content-type'] ?? '')) {
+    throw new Fault({ code: 'client.unsupported_media_type', public: wanted })
   }
   const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
   if (encoding !== 'identity' && encoding !== 'gzip') {

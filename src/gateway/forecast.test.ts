@@ -16,6 +16,7 @@ const facts = {
   usualOutputTokens: undefined,
   reasons: false,
   mayClamp: false,
+  unitsFor: () => undefined,
 }
 
 test.each([

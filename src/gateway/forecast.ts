@@ -1,6 +1,6 @@
 /** What a request will probably take, before any engine has seen it: what its limits reserve for it. Pure. */
 import { holdAmount } from '../billing/rating.ts'
-import type { PinnedPrice } from '../billing/usage.ts'
+import type { PinnedPrice, UsageUnits } from '../billing/usage.ts'
 import type { Amounts } from '../limits/limits.ts'
 
 /** The most that a request may read and write. */
@@ -40,6 +40,8 @@ export function forecast(facts: {
   readonly reasons: boolean
   /** The caller prefers a shorter answer to a refusal. */
   readonly mayClamp: boolean
+  /** What it takes beside tokens, if it reads so many of them. */
+  readonly unitsFor: (inputTokens: number) => UsageUnits | undefined
 }): Forecast {
   const { bounds, price } = facts
   const inputTokens = Math.min(
@@ -58,8 +60,9 @@ export function forecast(facts: {
     facts.reasons && price.reasoningNanos > price.outputNanos
       ? price.reasoningNanos
       : price.outputNanos
+  const inputNanosOf = (input: number): bigint => holdAmount(price, input, 0, facts.unitsFor(input))
   const amountFor = (input: number, output: number): bigint =>
-    holdAmount(price, input, 0) + BigInt(output) * outputTokenNanos
+    inputNanosOf(input) + BigInt(output) * outputTokenNanos
   const amounts = (output: number): Amounts => ({
     requests: 1n,
     concurrency: 1n,
@@ -71,7 +74,7 @@ export function forecast(facts: {
     need: { ...amounts(leastOutput), amount: amountFor(inputTokens, leastOutput) },
     want: { ...amounts(outputTokens), amount: amountFor(bounds.inputTokensMax, outputTokens) },
     inputTokens,
-    inputNanos: holdAmount(price, inputTokens, 0),
+    inputNanos: inputNanosOf(inputTokens),
     outputTokens,
     outputTokenNanos,
   }

@@ -5,16 +5,13 @@ import { receiptKeysPath } from '../billing/receipt.ts'
 import { Fault, toFault } from '../platform/fault.ts'
 import { newId } from '../platform/ids.ts'
 import type { GatewayDeps } from './deps.ts'
-import type { Endpoint } from './endpoint.ts'
-import { chatCompletions } from './endpoints/chat-completions.ts'
-import { embeddings } from './endpoints/embeddings.ts'
-import { estimate } from './endpoints/estimate.ts'
-import { listModels, retrieveModel } from './endpoints/models.ts'
 import { openExchange, type Exchange, type ExchangeLimits } from './exchange.ts'
-import { serve } from './pipeline.ts'
-import { errorHeaders, toWireError } from './wire/openai/errors.ts'
+import type { Route, RouteParams } from './route.ts'
+import { routes } from './routes.ts'
+import { errorHeaders, openAiErrors, toWireError } from './wire/openai/errors.ts'
 
-export const endpoints: readonly Endpoint[] = [chatCompletions, embeddings]
+/** An address that no route has. */
+const unknown = { path: 'unknown', errors: openAiErrors }
 
 export interface GatewayOptions {
   readonly limits: ExchangeLimits
@@ -42,7 +39,7 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
 
   /** Runs one call from its first byte to its last, and answers what it throws. */
   const handle = async (
-    route: string,
+    route: Pick<Route, 'path' | 'errors'>,
     request: IncomingMessage,
     response: ServerResponse,
     work: (exchange: Exchange) => Promise<void>,
@@ -67,36 +64,22 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
     } finally {
       openRequests -= 1
       exchange.close()
-      deps.metrics.answered(route, status, deps.clock.monotonicMs() - startedMs)
+      deps.metrics.answered(route.path, status, deps.clock.monotonicMs() - startedMs)
     }
   }
 
-  for (const endpoint of endpoints) {
-    app.route({
-      method: endpoint.method,
-      url: endpoint.path,
+  for (const route of routes) {
+    app.route<{ Params: RouteParams }>({
+      method: route.method,
+      url: toPattern(route.path),
       handler(request, reply) {
         reply.hijack()
-        return handle(endpoint.path, request.raw, reply.raw, (exchange) =>
-          serve(endpoint, exchange, deps),
+        return handle(route, request.raw, reply.raw, (exchange) =>
+          route.handle(exchange, deps, namedParams(route.path, request.params)),
         )
       },
     })
   }
-  app.post('/v1/estimate', (request, reply) => {
-    reply.hijack()
-    return handle('/v1/estimate', request.raw, reply.raw, (exchange) => estimate(exchange, deps))
-  })
-  app.get('/v1/models', (request, reply) => {
-    reply.hijack()
-    return handle('/v1/models', request.raw, reply.raw, (exchange) => listModels(exchange, deps))
-  })
-  app.get<{ Params: { '*': string } }>('/v1/models/*', (request, reply) => {
-    reply.hijack()
-    return handle('/v1/models/{model}', request.raw, reply.raw, (exchange) =>
-      retrieveModel(exchange, request.params['*'], deps),
-    )
-  })
   app.get(receiptKeysPath, (_request, reply) =>
     reply.header('cache-control', 'public, max-age=3600').send(deps.receipts.keySet),
   )
@@ -111,13 +94,13 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
   })
   app.setNotFoundHandler((request, reply) => {
     reply.hijack()
-    return handle('unknown', request.raw, reply.raw, () =>
+    return handle(unknown, request.raw, reply.raw, () =>
       Promise.reject(unknownRoute(request.url, request.method)),
     )
   })
   app.setErrorHandler((error, request, reply) => {
     reply.hijack()
-    return handle('unknown', request.raw, reply.raw, () => Promise.reject(fromFastify(error)))
+    return handle(unknown, request.raw, reply.raw, () => Promise.reject(fromFastify(error)))
   })
   return { app, openRequests: () => openRequests }
 }
@@ -173,14 +156,14 @@ function createListener(options: GatewayOptions): FastifyInstance {
 async function answerFault(
   fault: Fault,
   exchange: Exchange,
-  route: string,
+  route: Pick<Route, 'path' | 'errors'>,
   deps: GatewayDeps,
 ): Promise<number> {
   deps.metrics.failed(fault.code)
   const line = {
     requestId: exchange.requestId,
     clientRequestId: clientRequestId(exchange),
-    route,
+    route: route.path,
     code: fault.code,
     internal: fault.internal,
     param: fault.param,
@@ -189,10 +172,12 @@ async function answerFault(
     deps.log.error({ ...line, error: fault.cause }, 'a call failed by a bug')
   else if (fault.status >= 500) deps.log.warn(line, 'a call failed')
   else deps.log.info(line, 'a call was refused')
+  const status = route.errors.status(fault)
   if (!exchange.streamStarted) {
-    await exchange.send(fault.status, errorHeaders(fault), JSON.stringify(toWireError(fault)))
+    const body = JSON.stringify(route.errors.body(fault, exchange.requestId))
+    await exchange.send(status, errorHeaders(fault), body)
   }
-  return fault.status
+  return status
 }
 
 function clientRequestId(exchange: Exchange): string | undefined {
@@ -239,20 +224,34 @@ function preflightHeaders(
 }
 
 function unknownRoute(url: string, method: string): Fault {
-  const path = url.split('?')[0] ?? ''
-  const known = endpoints.some(
-    (endpoint) => endpoint.path === path.replace(/\/+/g, '/').replace(/\/$/, ''),
-  )
-  if (known) {
+  const path = (url.split('?')[0] ?? '').replace(/\/+/g, '/').replace(/\/$/, '')
+  const takes = routes.filter((route) => toExpression(route.path).test(path))
+  if (takes.length > 0) {
+    const methods = takes.map((route) => route.method).join(' and ')
     return new Fault({
       code: 'client.method_not_allowed',
-      public: `This address takes POST, not ${method}.`,
+      public: `This address takes ${methods}, not ${method}.`,
     })
   }
+  const known = [...new Set(routes.map((route) => route.path))].join(', ')
   return new Fault({
     code: 'client.route_not_found',
-    public: `Unknown address. The API's base URL ends in /v1; the routes are ${endpoints.map((endpoint) => endpoint.path).join(', ')} and /v1/models.`,
+    public: `Unknown address. The API's base URL ends in /v1; the routes are ${known}.`,
   })
+}
+
+/** `/v1/files/{id}` as Fastify writes it. */
+function toPattern(path: string): string {
+  return path.replace(/\{\w+\*\}/, '*').replaceAll(/\{(\w+)\}/g, ':$1')
+}
+
+function namedParams(path: string, params: RouteParams): RouteParams {
+  const name = /\{(\w+)\*\}/.exec(path)?.[1]
+  return name === undefined ? params : { ...params, [name]: params['*'] ?? '' }
+}
+
+function toExpression(path: string): RegExp {
+  return new RegExp(`^${path.replace(/\{\w+\*\}/, '.+').replaceAll(/\{\w+\}/g, '[^/]+')}$`)
 }
 
 function fromFastify(error: unknown): Fault {

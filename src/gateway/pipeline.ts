@@ -2,6 +2,7 @@
  * The life of a call, top to bottom. Each step's result is the next step's argument, so none can be left out. The scope ends at the last byte
  * or at the client's departure, and leaving it settles the bill.
  */
+import type { Principal } from '../identity/principal.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Exchange } from './exchange.ts'
 import type { GatewayDeps } from './deps.ts'
@@ -9,7 +10,7 @@ import { claimLeg } from './idempotency.ts'
 import { admit } from './stages/admit.ts'
 import { authenticate } from './stages/authenticate.ts'
 import { dispatch } from './stages/dispatch.ts'
-import { resolveModel } from './stages/resolve-model.ts'
+import { resolveModel, type Terms } from './stages/resolve-model.ts'
 
 export async function serve(
   endpoint: Endpoint,
@@ -17,14 +18,29 @@ export async function serve(
   deps: GatewayDeps,
 ): Promise<void> {
   const caller = authenticate(exchange, deps)
-  const body = await exchange.readBody()
-  const work = endpoint.parse(body)
-  const model = resolveModel(caller, work, deps)
+  const body = await exchange.readBody(endpoint.body)
+  await perform({ endpoint, exchange, caller, body }, deps)
+}
+
+/** The part that is the same for whoever brings the body: a request of its own, a message of a socket, a line of a batch. */
+export async function perform(
+  call: {
+    readonly endpoint: Endpoint
+    readonly exchange: Exchange
+    readonly caller: Principal
+    readonly body: Buffer
+    readonly terms?: Terms
+  },
+  deps: GatewayDeps,
+): Promise<void> {
+  const { endpoint, exchange, caller, body } = call
+  const work = await endpoint.parse(body, exchange.headers)
+  const model = resolveModel(caller, work, deps, call.terms)
   const leg = await claimLeg({ caller, exchange, endpoint: endpoint.path, body }, deps)
   const job = { caller, model, work, exchange, leg }
   await using admission = await leg.open(() => admit(job, deps))
-  const answer = await dispatch({ caller, model, work, exchange, admission }, deps)
+  const answer = await dispatch({ caller, model, exchange, admission }, deps)
   const parts = admission.meter(answer)
   const receipt = (): string | undefined => admission.receipt
-  await endpoint.respond({ exchange, work, model, parts, receipt, deps })
+  await endpoint.respond({ exchange, work, model, task: model.task, parts, receipt, deps })
 }

@@ -1,14 +1,18 @@
-/** Any server that speaks OpenAI's dialect: vLLM, SGLang, llama-server, Ollama, TGI and their relatives. */
+/** Any server that speaks OpenAI's dialect. */
 import type { EngineAdapter } from '../engine.ts'
-import { connectOpenAiEngine } from '../protocol/openai.ts'
+import { connectEngine } from '../protocol/connection.ts'
+import { openAiChat } from '../protocol/openai/chat.ts'
+import { openAiEmbedding } from '../protocol/openai/embedding.ts'
 
 export const openAiCompatible: EngineAdapter = {
   kind: 'openai-compatible',
   connect: (address) =>
-    connectOpenAiEngine(address, {
+    connectEngine(address, {
       kind: 'openai-compatible',
+      dialects: { chat: openAiChat, embedding: openAiEmbedding },
       // Strict servers refuse options that they do not know, so neither running totals nor salts are sent.
-      capabilities: { chat: true, embeddings: true, continuousUsage: false, cacheSalt: false },
+      continuousUsage: false,
+      cacheSalt: false,
       relaysErrorTexts: false,
     }),
 }

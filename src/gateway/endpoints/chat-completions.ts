@@ -5,14 +5,13 @@ import { streamAnswer } from '../stages/respond.ts'
 import { parseChatRequest, toEngineBody } from '../wire/openai/chat-request.ts'
 import { createChatStreamEncoder, keepAliveComment } from '../wire/openai/chat-stream.ts'
 import { gatherChat } from '../wire/openai/chat-whole.ts'
-import type { ChatWork } from '../work.ts'
+import type { Work } from '../work.ts'
 
-interface ChatCompletionsWork extends ChatWork {
+interface ChatCompletionsWork extends Work {
   readonly includeUsage: boolean
 }
 
 export const chatCompletions = defineEndpoint<ChatCompletionsWork>({
-  method: 'POST',
   path: '/v1/chat/completions',
 
   parse: (bytes) => toChatWork(parseBoundedJson(bytes)),
@@ -52,12 +51,11 @@ export function toChatWork(value: unknown): ChatCompletionsWork {
   const body = toEngineBody(request)
   const size = sizeInput(body)
   return {
-    kind: 'chat',
     endpoint: '/v1/chat/completions',
     modelName: request.model,
     streamed: request.stream === true,
     includeUsage: request.stream_options?.include_usage === true,
-    body,
+    tasks: [{ kind: 'chat', body }],
     choices: request.n ?? 1,
     maxOutputTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
     estimatedInputTokens: size.estimatedTokens,

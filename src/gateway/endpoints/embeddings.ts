@@ -1,18 +1,18 @@
 import { sizeInput } from '../../billing/estimate.ts'
-import type { TokenUsage } from '../../engines/engine.ts'
+import type { EmbeddingTask, TokenUsage } from '../../engines/engine.ts'
 import { assert } from '../../platform/assert.ts'
 import { Fault } from '../../platform/fault.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint } from '../endpoint.ts'
 import { parseEmbeddingsRequest, renderEmbeddings } from '../wire/openai/embeddings.ts'
-import type { EmbeddingWork } from '../work.ts'
+import type { Work } from '../work.ts'
 
-interface EmbeddingsWork extends EmbeddingWork {
+interface EmbeddingsWork extends Work {
+  readonly dimensions: number | undefined
   readonly encoding: 'float' | 'base64'
 }
 
 export const embeddings = defineEndpoint<EmbeddingsWork>({
-  method: 'POST',
   path: '/v1/embeddings',
 
   parse: (bytes) => toEmbeddingsWork(parseBoundedJson(bytes)),
@@ -41,20 +41,21 @@ export function toEmbeddingsWork(value: unknown): EmbeddingsWork {
   const request = parseEmbeddingsRequest(value)
   const size = sizeInput({ input: request.input })
   return {
-    kind: 'embedding',
     endpoint: '/v1/embeddings',
     modelName: request.model,
     streamed: false,
-    input: request.input,
+    tasks: [{ kind: 'embedding', input: request.input, dimensions: request.dimensions }],
     dimensions: request.dimensions,
     encoding: request.encoding,
     estimatedInputTokens: size.estimatedTokens,
     inputTokensMax: size.tokensMax,
     longestTextBytes: longestItemBytes(request.input),
+    choices: 0,
+    maxOutputTokens: 0,
   }
 }
 
-function longestItemBytes(input: EmbeddingWork['input']): number {
+function longestItemBytes(input: EmbeddingTask['input']): number {
   return input.reduce(
     (longest, item) =>
       Math.max(longest, typeof item === 'string' ? Buffer.byteLength(item) : item.length),

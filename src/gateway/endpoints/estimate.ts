@@ -11,6 +11,7 @@ import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
 import { outputTokensDefault, type Bounds } from '../forecast.ts'
 import { toFacts } from '../limit-fault.ts'
+import { defineRoute } from '../route.ts'
 import { boundsOf, foresee } from '../stages/admit.ts'
 import { authenticate } from '../stages/authenticate.ts'
 import { resolveModel, type OfferedModel } from '../stages/resolve-model.ts'
@@ -47,9 +48,11 @@ const endpointOf: Readonly<Record<string, string>> = {
   embedding: '/v1/embeddings',
 }
 
-export async function estimate(exchange: Exchange, deps: EstimateDeps): Promise<void> {
+export const estimate = defineRoute({ method: 'POST', path: '/v1/estimate', handle: sendEstimate })
+
+async function sendEstimate(exchange: Exchange, deps: EstimateDeps): Promise<void> {
   const caller = authenticate(exchange, deps)
-  const work = parse(parseBoundedJson(await exchange.readBody()), deps)
+  const work = parse(parseBoundedJson(await exchange.readBody('json')), deps)
   const model = resolveModel(caller, work, deps)
   const bounds = boundsOf(work, model)
   const { apiKeyId } = caller
@@ -124,7 +127,7 @@ function outputTokens(
   tokensAt: (q: number) => number | undefined,
 ): Interval & { readonly max: number; readonly basis: Basis } {
   const max = bounds.outputTokensMax
-  if (work.kind === 'embedding') return { low: 0, expected: 0, high: 0, max, basis: 'learned' }
+  if (work.choices === 0) return { low: 0, expected: 0, high: 0, max, basis: 'learned' }
   const learned = intervalOf(tokensAt, 1)
   const usual = learned ?? {
     low: 1,

@@ -2,10 +2,24 @@
 import type { CatalogModel } from '../../catalog/catalogue.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
+import { defineRoute } from '../route.ts'
 import { authenticate } from '../stages/authenticate.ts'
 import { mayUse, modelNotFound } from '../stages/resolve-model.ts'
 
-export async function listModels(exchange: Exchange, deps: GatewayDeps): Promise<void> {
+export const listModels = defineRoute({
+  method: 'GET',
+  path: '/v1/models',
+  handle: sendModels,
+})
+
+/** The id may hold `/` and `:`, encoded or not; the router has decoded it. */
+export const retrieveModel = defineRoute({
+  method: 'GET',
+  path: '/v1/models/{model*}',
+  handle: (exchange, deps, { model = '' }) => sendModel(exchange, model, deps),
+})
+
+async function sendModels(exchange: Exchange, deps: GatewayDeps): Promise<void> {
   const caller = authenticate(exchange, deps)
   const data = deps
     .catalogue()
@@ -19,12 +33,7 @@ export async function listModels(exchange: Exchange, deps: GatewayDeps): Promise
   )
 }
 
-/** The id may hold `/` and `:`, encoded or not; the router has decoded it. */
-export async function retrieveModel(
-  exchange: Exchange,
-  name: string,
-  deps: GatewayDeps,
-): Promise<void> {
+async function sendModel(exchange: Exchange, name: string, deps: GatewayDeps): Promise<void> {
   const caller = authenticate(exchange, deps)
   const model = deps.catalogue().resolve(name)
   if (!model || !mayUse(caller, model, name)) throw modelNotFound()

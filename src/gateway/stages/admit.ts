@@ -4,6 +4,7 @@
  */
 import { holdAmount } from '../../billing/rating.ts'
 import type { OpenedRequest } from '../../billing/usage.ts'
+import type { TaskKind } from '../../engines/engine.ts'
 import type { LimitScope } from '../../limits/rule-book.ts'
 import { Fault } from '../../platform/fault.ts'
 import { Admission, ratioScale, type AdmissionJob } from '../admission.ts'
@@ -12,6 +13,7 @@ import { forecast, type Bounds, type Forecast } from '../forecast.ts'
 import { toLimitFault } from '../limit-fault.ts'
 import type { Work } from '../work.ts'
 import { rateLimitHeaders } from '../wire/openai/rate-limit-headers.ts'
+import { unitsOf } from '../units.ts'
 import type { OfferedModel } from './resolve-model.ts'
 
 /** The longest tokens of common vocabularies are runs of 128 spaces. */
@@ -54,7 +56,12 @@ export async function admit(
       quotaStatus: deps.quotaStatus,
     })
   const { grip } = decision
-  const ceiling = holdAmount(model.price, work.inputTokensMax, bounds.outputTokensMax)
+  const ceiling = holdAmount(
+    model.price,
+    work.inputTokensMax,
+    bounds.outputTokensMax,
+    unitsOf(work, model, work.inputTokensMax),
+  )
   const { alreadyChargedNanos } = job.leg
   const reserved = grip.reserved('amount')
   // With the last of a budget in hand, the charge is bound by what there was.
@@ -108,6 +115,7 @@ export function foresee(
     usualOutputTokens: deps.outputs.quantile(apiKeyId, modelId, outputQuantile),
     reasons: model.model.capabilities.includes('reasoning'),
     mayClamp: exchange.headers['x-on-limit'] === 'clamp',
+    unitsFor: (inputTokens) => unitsOf(work, model, inputTokens),
   })
   return { scope: { tenantId, projectId, apiKeyId, modelId }, expected }
 }
@@ -116,8 +124,8 @@ export function foresee(
 export function boundsOf(work: Work, offered: OfferedModel): Bounds {
   const window = offered.model.contextWindowTokens ?? contextWindowTokensDefault
   const inputTokensMax = work.inputTokensMax
-  refuseHopeless(work, offered.model.contextWindowTokens)
-  if (work.kind === 'embedding') return { inputTokensMax, outputTokensMax: 0 }
+  refuseHopeless(work, offered)
+  if (work.choices === 0) return { inputTokensMax, outputTokensMax: 0 }
   const asked = work.maxOutputTokens
   if (asked !== undefined && offered.model.contextWindowTokens !== undefined && asked > window) {
     throw new Fault({
@@ -129,12 +137,25 @@ export function boundsOf(work: Work, offered: OfferedModel): Bounds {
   return { inputTokensMax, outputTokensMax: Math.min(asked ?? window, window) * work.choices }
 }
 
+/** Where the caller wrote what is too long. */
+const fieldOfTask: Readonly<Record<TaskKind, string>> = {
+  chat: 'messages',
+  completion: 'prompt',
+  embedding: 'input',
+  rerank: 'documents',
+  moderation: 'input',
+  transcription: 'prompt',
+  speech: 'input',
+  image: 'prompt',
+}
+
 /** A text that no vocabulary could press into the window never reaches a tokenizer, which may take seconds for it. */
-function refuseHopeless(work: Work, window: number | undefined): void {
+function refuseHopeless(work: Work, offered: OfferedModel): void {
+  const window = offered.model.contextWindowTokens
   if (window === undefined || work.longestTextBytes <= window * tokenBytesMax) return
   throw new Fault({
     code: 'client.context_length_exceeded',
     public: `This model's context window is ${window} tokens, and ${work.longestTextBytes} bytes of text cannot fit. Shorten it.`,
-    param: work.kind === 'chat' ? 'messages' : 'input',
+    param: fieldOfTask[offered.task.kind],
   })
 }

@@ -8,7 +8,6 @@ import { Fault, toFault, type FaultCode } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
 import type { EngineAnswer, Replica } from '../replicas.ts'
-import type { Work } from '../work.ts'
 import type { Admission } from '../admission.ts'
 import type { OfferedModel } from './resolve-model.ts'
 
@@ -26,7 +25,6 @@ export async function dispatch(
   job: {
     readonly caller: Principal
     readonly model: OfferedModel
-    readonly work: Work
     readonly exchange: Exchange
     readonly admission: Admission
   },
@@ -58,30 +56,24 @@ async function attempt(
   replica: Replica,
   job: {
     readonly caller: Principal
-    readonly work: Work
+    readonly model: OfferedModel
     readonly exchange: Exchange
     readonly admission: Admission
   },
   deps: Pick<GatewayDeps, 'replicas' | 'cacheSalt'>,
 ): Promise<EngineAnswer> {
-  const { work, exchange, admission } = job
+  const { exchange, admission } = job
   const call = { signal: exchange.signal, requestId: exchange.requestId }
   const { engine, engineModel } = replica
   deps.replicas.began(replica)
   try {
-    const parts = await (work.kind === 'chat'
-      ? engine.chat(
-          {
-            model: engineModel,
-            body: work.body,
-            stream: admission.streamsFromEngine,
-            cacheSalt: engine.capabilities.cacheSalt
-              ? deps.cacheSalt(job.caller.tenantId)
-              : undefined,
-          },
-          call,
-        )
-      : engine.embed({ model: engineModel, input: work.input, dimensions: work.dimensions }, call))
+    const request = {
+      model: engineModel,
+      task: job.model.task,
+      stream: admission.streamsFromEngine,
+      cacheSalt: engine.capabilities.cacheSalt ? deps.cacheSalt(job.caller.tenantId) : undefined,
+    }
+    const parts = await engine.run(request, call)
     return { replicaId: replica.id, parts: track(parts, replica, deps) }
   } catch (error) {
     if (isReplicaFailure(error)) deps.replicas.failed(replica)

@@ -8,6 +8,7 @@ test('comments bridge a silence of ten seconds, and none comes while the engine 
   const clock = manualClock()
   const written: string[] = []
   const exchange = {
+    requestId: 'req_test',
     startedMs: 0,
     signal: new AbortController().signal,
     streamStarted: false,

@@ -3,7 +3,7 @@ import type { StreamPart } from '../../engines/engine.ts'
 import type { Clock } from '../../platform/clock.ts'
 import { Fault, toFault } from '../../platform/fault.ts'
 import type { Exchange } from '../exchange.ts'
-import { toWireError } from '../wire/openai/errors.ts'
+import { openAiErrors, type ErrorDialect } from '../wire/openai/errors.ts'
 
 /** Proxies and SDKs give up on silent connections after a minute or so. */
 const keepAliveMs = 10_000
@@ -22,11 +22,13 @@ const streamHeaders = {
 export async function streamAnswer(options: {
   readonly exchange: Pick<
     Exchange,
-    'startedMs' | 'signal' | 'streamStarted' | 'startStream' | 'write' | 'endStream'
+    'requestId' | 'startedMs' | 'signal' | 'streamStarted' | 'startStream' | 'write' | 'endStream'
   >
   readonly parts: AsyncIterable<StreamPart>
   readonly encode: (part: StreamPart) => string
   readonly keepAlive: string
+  /** OpenAI's where it is left out. */
+  readonly errors?: ErrorDialect
   readonly clock: Clock
 }): Promise<void> {
   const { exchange, encode, clock } = options
@@ -61,7 +63,8 @@ export async function streamAnswer(options: {
     exchange.endStream()
   } catch (error) {
     if (!exchange.streamStarted) throw error
-    void exchange.write(`data: ${JSON.stringify(toWireError(toFault(error)))}\n\n`)
+    const errors = options.errors ?? openAiErrors
+    void exchange.write(errors.event(toFault(error), exchange.requestId))
     exchange.endStream()
     throw error
   } finally {

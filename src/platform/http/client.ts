@@ -15,7 +15,7 @@ export interface HttpRequest {
   readonly method: 'GET' | 'POST'
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: string | undefined
+  readonly body?: string | Buffer | undefined
   readonly signal: AbortSignal
   readonly firstByteTimeoutMs: number
   /** The longest silence between two pieces of the body. */

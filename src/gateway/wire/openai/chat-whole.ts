@@ -54,7 +54,7 @@ export async function gatherChat(
       limit ??= part.cause
     } else if (part.type === 'tool-call-start') {
       choice.toolCalls[part.toolCall] = { id: part.id, name: part.name, arguments: '' }
-    } else {
+    } else if (part.type === 'tool-call-delta') {
       const call = choice.toolCalls[part.toolCall]
       if (call) call.arguments += grow(part.arguments)
     }

@@ -1,5 +1,13 @@
-/** The one table from fault codes to OpenAI's error body. Nothing else builds an error response. */
+/** The one table from fault codes to OpenAI's error body. */
 import type { Fault, FaultCode } from '../../../platform/fault.ts'
+
+/** How a client's dialect tells of a failure. Nothing else builds an error response. */
+export interface ErrorDialect {
+  status(fault: Fault): number
+  body(fault: Fault, requestId: string): unknown
+  /** The last event of a stream that failed after its head had gone. */
+  event(fault: Fault, requestId: string): string
+}
 
 export interface WireError {
   readonly error: {
@@ -65,7 +73,18 @@ const kinds: Readonly<Record<FaultCode, ErrorKind>> = {
 export function toWireError(fault: Fault): WireError {
   const [type, code] = kinds[fault.code]
   const error = { message: fault.public, type, param: fault.param ?? null, code }
-  return { error: fault.details ? { ...error, limit: fault.details } : error }
+  if (!fault.details) return { error }
+  return {
+    error: fault.code.startsWith('limits.')
+      ? { ...error, limit: fault.details }
+      : { ...error, ...fault.details },
+  }
+}
+
+export const openAiErrors: ErrorDialect = {
+  status: (fault) => fault.status,
+  body: toWireError,
+  event: (fault) => `data: ${JSON.stringify(toWireError(fault))}\n\n`,
 }
 
 export function errorHeaders(fault: Fault): Record<string, string> {

@@ -1,8 +1,8 @@
 /** The reader of engines' streams, over bytes cut at every position. */
 import { expect, test } from 'vitest'
-import { Fault } from '../../platform/fault.ts'
-import type { StreamPart } from '../engine.ts'
-import { readChatStream } from './openai.ts'
+import { Fault } from '../../../platform/fault.ts'
+import type { StreamPart } from '../../engine.ts'
+import { readChatStream } from './chat.ts'
 
 const chunk = (choices: unknown[], more: Record<string, unknown> = {}): string =>
   `data: ${JSON.stringify({ id: 'x', object: 'chat.completion.chunk', choices, ...more })}\n\n`

@@ -1,0 +1,203 @@
+/**
+ * OpenAI's chat completions as spoken to engines: our requests out, their chunks in, translated to typed parts. Nothing that an engine sends is
+ * relayed as it came: what this file does not recognise does not pass.
+ */
+import type { ChatTask, FinishReason, StreamPart, TokenLogprob } from '../../engine.ts'
+import {
+  collect,
+  failedInStream,
+  invalid,
+  isRecord,
+  parseEvent,
+  parseWhole,
+  toNumber,
+  truncated,
+} from '../answer.ts'
+import type { TaskDialect } from '../connection.ts'
+import { readEvents } from '../sse.ts'
+import { fromWireUsage } from './usage.ts'
+
+export const openAiChat: TaskDialect<ChatTask> = {
+  path: '/v1/chat/completions',
+  render: ({ task, model, stream, cacheSalt }, { continuousUsage }) =>
+    JSON.stringify({
+      ...task.body,
+      model,
+      cache_salt: cacheSalt,
+      ...(stream
+        ? { stream: true, stream_options: streamOptions(continuousUsage) }
+        : { stream: false }),
+    }),
+  read(response) {
+    if (response.mediaType === 'text/event-stream') return readChatStream(response.body)
+    if (response.mediaType === 'application/json') return readWholeChat(response.body)
+    throw invalid('the engine answered with neither JSON nor an event stream')
+  },
+}
+
+/** The whole usage at the end; running totals too from engines that know them. */
+export function streamOptions(continuousUsage: boolean): Readonly<Record<string, boolean>> {
+  return continuousUsage
+    ? { include_usage: true, continuous_usage_stats: true }
+    : { include_usage: true }
+}
+
+/** What an engine's choice carries, in a chunk (`delta`) or in a whole answer (`message`). */
+interface WireChoice {
+  readonly index?: unknown
+  readonly delta?: WireMessage | null
+  readonly message?: WireMessage | null
+  readonly finish_reason?: unknown
+  readonly logprobs?: { readonly content?: unknown } | null
+}
+interface WireMessage {
+  readonly content?: unknown
+  readonly reasoning_content?: unknown
+  readonly reasoning?: unknown
+  readonly refusal?: unknown
+  readonly tool_calls?: unknown
+}
+interface WireToolCall {
+  readonly index?: unknown
+  readonly id?: unknown
+  readonly function?: { readonly name?: unknown; readonly arguments?: unknown } | null
+}
+
+export async function* readChatStream(chunks: AsyncIterable<Buffer>): AsyncGenerator<StreamPart> {
+  const state: ChatState = { started: new Set(), finished: new Set(), choices: 0 }
+  for await (const events of readEvents(chunks)) {
+    for (const event of events) {
+      if (event === '[DONE]') {
+        yield { type: 'end' }
+        return
+      }
+      yield* fromChatObject(parseEvent(event), state)
+    }
+  }
+  // Some servers leave [DONE] out. The answer is whole if every choice said why it ended.
+  if (state.choices > 0 && state.finished.size === state.choices) {
+    yield { type: 'end' }
+    return
+  }
+  throw truncated('stream closed without finish_reason and [DONE]')
+}
+
+async function* readWholeChat(chunks: AsyncIterable<Buffer>): AsyncGenerator<StreamPart> {
+  const state: ChatState = { started: new Set(), finished: new Set(), choices: 0 }
+  const value = parseWhole(await collect(chunks))
+  yield* fromChatObject(value, state)
+  if (state.choices === 0 || state.finished.size < state.choices) {
+    throw invalid('a whole answer without choices or finish_reason')
+  }
+  yield { type: 'end' }
+}
+
+interface ChatState {
+  /** Tool calls whose name was sent, as `choice:index`. */
+  readonly started: Set<string>
+  readonly finished: Set<number>
+  choices: number
+}
+
+function* fromChatObject(value: unknown, state: ChatState): Generator<StreamPart> {
+  if (!isRecord(value)) throw invalid('an event that is not an object')
+  if (value['error'] !== undefined && value['error'] !== null) {
+    throw failedInStream()
+  }
+  const choices: unknown = value['choices']
+  if (Array.isArray(choices)) {
+    for (const choice of choices) {
+      if (isRecord(choice)) yield* fromChoice(choice, state)
+    }
+  }
+  if (isRecord(value['usage'])) yield { type: 'usage', usage: fromWireUsage(value['usage']) }
+}
+
+function* fromChoice(wire: WireChoice, state: ChatState): Generator<StreamPart> {
+  const choice = typeof wire.index === 'number' ? wire.index : 0
+  if (!Number.isInteger(choice) || choice < 0 || choice > 127)
+    throw invalid('a choice out of range')
+  if (choice >= state.choices) state.choices = choice + 1
+  const message = wire.delta ?? wire.message
+  if (message) yield* fromMessage(message, wire, choice, state)
+  if (typeof wire.finish_reason === 'string' && !state.finished.has(choice)) {
+    state.finished.add(choice)
+    yield { type: 'choice-finish', choice, reason: fromFinishReason(wire.finish_reason) }
+  }
+}
+
+function* fromMessage(
+  message: WireMessage,
+  wire: WireChoice,
+  choice: number,
+  state: ChatState,
+): Generator<StreamPart> {
+  const reasoning = message.reasoning_content ?? message.reasoning
+  if (typeof reasoning === 'string' && reasoning !== '') {
+    yield { type: 'reasoning-delta', choice, text: reasoning }
+  }
+  const logprobs = fromLogprobs(wire.logprobs)
+  if (typeof message.content === 'string' && (message.content !== '' || logprobs)) {
+    yield { type: 'text-delta', choice, text: message.content, logprobs }
+  }
+  if (typeof message.refusal === 'string' && message.refusal !== '') {
+    yield { type: 'refusal-delta', choice, text: message.refusal }
+  }
+  if (Array.isArray(message.tool_calls)) {
+    for (const [position, call] of message.tool_calls.entries()) {
+      if (isRecord(call)) yield* fromToolCall(call, position, choice, state)
+    }
+  }
+}
+
+function* fromToolCall(
+  wire: WireToolCall,
+  position: number,
+  choice: number,
+  state: ChatState,
+): Generator<StreamPart> {
+  // Whole answers, and some engines' chunks, leave the index out.
+  const toolCall = typeof wire.index === 'number' ? wire.index : position
+  if (!Number.isInteger(toolCall) || toolCall < 0 || toolCall > 127) {
+    throw invalid('a tool call out of range')
+  }
+  const key = `${choice}:${toolCall}`
+  const name = wire.function?.name
+  if (!state.started.has(key) && typeof name === 'string' && name !== '') {
+    state.started.add(key)
+    const id =
+      typeof wire.id === 'string' && wire.id !== '' ? wire.id : `call_${choice}_${toolCall}`
+    yield { type: 'tool-call-start', choice, toolCall, id, name }
+  }
+  const pieces = wire.function?.arguments
+  if (typeof pieces === 'string' && pieces !== '') {
+    if (!state.started.has(key)) throw invalid('tool arguments before the tool was named')
+    yield { type: 'tool-call-delta', choice, toolCall, arguments: pieces }
+  }
+}
+
+function fromFinishReason(reason: string): FinishReason {
+  if (reason === 'length' || reason === 'tool_calls' || reason === 'content_filter') return reason
+  if (reason === 'function_call') return 'tool_calls'
+  return 'stop'
+}
+
+function fromLogprobs(wire: WireChoice['logprobs']): readonly TokenLogprob[] | undefined {
+  const content = wire?.content
+  if (!Array.isArray(content) || content.length === 0) return undefined
+  return content.filter(isRecord).map((entry) => ({
+    ...fromLogprob(entry),
+    top_logprobs: Array.isArray(entry['top_logprobs'])
+      ? entry['top_logprobs'].filter(isRecord).map(fromLogprob)
+      : [],
+  }))
+}
+
+function fromLogprob(wire: Record<string, unknown>): Omit<TokenLogprob, 'top_logprobs'> {
+  const bytes = wire['bytes']
+  return {
+    token: typeof wire['token'] === 'string' ? wire['token'] : '',
+    logprob: toNumber(wire['logprob'], -9999),
+    bytes: Array.isArray(bytes) ? bytes.filter((byte) => typeof byte === 'number') : null,
+  }
+}
