@@ -112,11 +112,13 @@ export class Admission implements AsyncDisposable {
   async *meter(answer: EngineAnswer): AsyncGenerator<StreamPart> {
     this.#replicaId = answer.replicaId
     const finishes: StreamPart[] = []
+    let isWhole = false
     try {
       for await (const part of answer.parts) {
         if (part.type === 'usage') this.#claim(part.usage)
         else if (part.type === 'choice-finish') finishes.push(part)
         else if (part.type === 'end') {
+          isWhole = true
           if (this.#claimed && !isMeteredByUnits(this.#job.model.task.kind))
             this.#hold.noteEngine(this.#claimed)
           break
@@ -140,6 +142,8 @@ export class Admission implements AsyncDisposable {
     } catch (error) {
       this.#failure = toFault(error)
       throw error
+    } finally {
+      answer.closed(isWhole, this.#failure)
     }
     const usage = await this.#settle('completed')
     yield* finishes

@@ -15,6 +15,8 @@ export interface Replica {
 export interface EngineAnswer {
   readonly replicaId: string
   readonly parts: AsyncIterable<StreamPart>
+  /** Called once, when no more is read: whether the end was seen, and what went wrong if something did. */
+  closed(isWhole: boolean, error?: unknown): void
 }
 
 export interface Replicas {

@@ -6,25 +6,27 @@ import { Fault } from '../../platform/fault.ts'
 /** An engine's event is a token or a few; a larger one is an attack or a bug. */
 export const eventBytesMax = 1024 * 1024
 
-/** Yields the data of the events completed by each chunk, in order. Multi-byte characters may be cut anywhere. */
-export async function* readEvents(chunks: AsyncIterable<Buffer>): AsyncGenerator<string[]> {
+export interface EventReader {
+  /** The data of the events that this chunk completes, in order; mostly one. Throws `upstream.invalid_response`. */
+  read(chunk: Buffer): readonly string[]
+}
+
+/** Multi-byte characters and events may be cut anywhere. */
+export function createEventReader(): EventReader {
   const decoder = new StringDecoder('utf8')
   let events: string[] = []
+  let bytesWithoutEvent = 0
   const parser = createParser({
     onEvent: (event) => events.push(event.data),
   })
-  let bytesWithoutEvent = 0
-  for await (const chunk of chunks) {
-    parser.feed(decoder.write(chunk))
-    if (events.length === 0) {
-      bytesWithoutEvent += chunk.length
+  return {
+    read(chunk) {
+      events = []
+      parser.feed(decoder.write(chunk))
+      bytesWithoutEvent = events.length === 0 ? bytesWithoutEvent + chunk.length : 0
       if (bytesWithoutEvent > eventBytesMax) throw tooLarge()
-      continue
-    }
-    bytesWithoutEvent = 0
-    const ready = events
-    events = []
-    yield ready
+      return events
+    },
   }
 }
 

@@ -2,7 +2,6 @@
  * Sends the work to a replica. Another one is tried only while no engine has accepted the request, so nothing is ever generated, or billed,
  * twice. Once an engine accepted, its stream is the answer, whatever becomes of it.
  */
-import type { StreamPart } from '../../engines/engine.ts'
 import type { Principal } from '../../identity/principal.ts'
 import { Fault, toFault, type FaultCode } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
@@ -74,30 +73,19 @@ async function attempt(
       cacheSalt: engine.capabilities.cacheSalt ? deps.cacheSalt(job.caller.tenantId) : undefined,
     }
     const parts = await engine.run(request, call)
-    return { replicaId: replica.id, parts: track(parts, replica, deps) }
-  } catch (error) {
-    if (isReplicaFailure(error)) deps.replicas.failed(replica)
-    deps.replicas.ended(replica)
-    throw error
-  }
-}
-
-/** Passes the parts on, and keeps the replica's record straight however the stream ends. */
-async function* track(
-  parts: AsyncIterable<StreamPart>,
-  replica: Replica,
-  deps: Pick<GatewayDeps, 'replicas'>,
-): AsyncGenerator<StreamPart> {
-  try {
-    for await (const part of parts) {
-      if (part.type === 'end') deps.replicas.succeeded(replica)
-      yield part
+    return {
+      replicaId: replica.id,
+      parts,
+      closed(isWhole, error) {
+        if (isWhole) deps.replicas.succeeded(replica)
+        else if (isReplicaFailure(error)) deps.replicas.failed(replica)
+        deps.replicas.ended(replica)
+      },
     }
   } catch (error) {
     if (isReplicaFailure(error)) deps.replicas.failed(replica)
-    throw error
-  } finally {
     deps.replicas.ended(replica)
+    throw error
   }
 }
 

@@ -14,7 +14,7 @@ import {
   truncated,
 } from '../answer.ts'
 import type { TaskDialect } from '../connection.ts'
-import { readEvents } from '../sse.ts'
+import { createEventReader } from '../sse.ts'
 import { fromWireUsage } from './usage.ts'
 
 export const openAiChat: TaskDialect<ChatTask> = {
@@ -65,8 +65,9 @@ interface WireToolCall {
 
 export async function* readChatStream(chunks: AsyncIterable<Buffer>): AsyncGenerator<StreamPart> {
   const state: ChatState = { started: new Set(), finished: new Set(), choices: 0 }
-  for await (const events of readEvents(chunks)) {
-    for (const event of events) {
+  const events = createEventReader()
+  for await (const chunk of chunks) {
+    for (const event of events.read(chunk)) {
       if (event === '[DONE]') {
         yield { type: 'end' }
         return
