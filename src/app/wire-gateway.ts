@@ -136,6 +136,8 @@ export async function startGateway(config: Config): Promise<Role> {
     journalBytes: billing.journalBytes,
     snapshotAgeMs: () => snapshotAgeMs(),
     inFlight: replicas.inFlight,
+    limitWaiters: () => limits.waiting(),
+    limitsAway: () => limits.isAway(),
   })
   const gateway = createGateway(
     {

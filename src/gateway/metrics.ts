@@ -25,6 +25,8 @@ export interface GatewayGauges {
   readonly journalBytes: () => number
   readonly snapshotAgeMs: () => number
   readonly inFlight: () => ReadonlyMap<string, number>
+  readonly limitWaiters: () => number
+  readonly limitsAway: () => boolean
 }
 
 const secondsOfRequests = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
@@ -104,6 +106,16 @@ export function createGatewayMetrics(gauges: GatewayGauges): GatewayMetrics {
     'colonnade_snapshot_age_seconds',
     'Time since the snapshot was last known to be current.',
     () => gauges.snapshotAgeMs() / 1_000,
+  )
+  gauge(
+    'colonnade_limit_waiters',
+    'Requests that wait for a lease of a limit.',
+    gauges.limitWaiters,
+  )
+  gauge(
+    'colonnade_limits_away',
+    '1 while leases of limits cannot be refilled: what is held is spent, then hard limits refuse.',
+    () => (gauges.limitsAway() ? 1 : 0),
   )
   new Gauge({
     name: 'colonnade_replica_in_flight',

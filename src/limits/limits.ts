@@ -82,7 +82,9 @@ export interface Limits {
   heard(payload: string | undefined): void
   /** Frees what earlier lives of this gateway held: once their journal is settled and in the ledger. */
   reclaim(): Promise<void>
+  /** Requests that wait for a lease now. */
   waiting(): number
+  /** Whether the authority cannot be reached: what is held is spent, and then hard limits refuse. */
   isAway(): boolean
   /** Ends this life. With everything settled and in the ledger, `returnLeases` frees what it holds. */
   close(returnLeases: boolean): Promise<void>
