@@ -499,8 +499,10 @@ function keysOf({ keys }: Scenario): KeyDirectory {
           currency: 'EUR',
           priceListId,
           allowedModels: undefined,
+        allowedLocations: [],
         },
       }
     },
+    recall: () => ({ outcome: 'refused', code: 'auth.invalid_key', reason: 'no batches here' }),
   }
 }

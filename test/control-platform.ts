@@ -6,6 +6,7 @@ import { readHead } from '../src/audit/audit.ts'
 import { createReceiptSigner } from '../src/billing/receipt.ts'
 import { importShippedCatalogue } from '../src/catalog/catalog.ts'
 import { createControl } from '../src/control/control.ts'
+import { detectKind } from '../src/engines/detect.ts'
 import { findAdapter } from '../src/engines/registry.ts'
 import { createAnswerBook } from '../src/idempotency/answers.ts'
 import {
@@ -94,7 +95,7 @@ export async function startControlPlatform(): Promise<ControlPlatform> {
   const receipts = createReceiptSigner(Buffer.alloc(32, 9))
   const app = createControl({
     database,
-    deps: { clock: systemClock, pepper, seal, receipts, findAdapter },
+    deps: { clock: systemClock, pepper, seal, receipts, findAdapter, detectKind },
     answers: createAnswerBook(Buffer.alloc(32, 8), seal),
     peppers: new Map([[pepper.version, pepper.key]]),
     log: createLogger('control', 'silent'),

@@ -105,6 +105,9 @@ export function openConnection(options: {
     addHeaders: () => {},
     abort: () => abort.abort(ended),
     readBody: () => Promise.resolve(Buffer.from(options.body)),
+    async *bodyPieces() {
+      yield Buffer.from(options.body)
+    },
     send(status, _headers, body) {
       if (!isOpen) return Promise.resolve()
       send(() => arrivals.onHead(status))

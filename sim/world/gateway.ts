@@ -4,6 +4,8 @@
  */
 import fs from 'node:fs'
 import { join } from 'node:path'
+import type { Batches } from '../../src/batches/batches.ts'
+import type { Files } from '../../src/batches/files.ts'
 import { openBilling, type Billing } from '../../src/billing/billing.ts'
 import { createReceiptSigner } from '../../src/billing/receipt.ts'
 import type { LedgerSink } from '../../src/billing/shipper.ts'
@@ -23,6 +25,7 @@ import { createOutputEstimator } from '../../src/limits/output-estimate.ts'
 import { Fault, toFault } from '../../src/platform/fault.ts'
 import { createLogger } from '../../src/platform/log.ts'
 import type { Database } from '../../src/platform/postgres/database.ts'
+import { createSeal } from '../../src/platform/seal.ts'
 import type {
   CallScenario,
   DeathScenario,
@@ -202,6 +205,7 @@ export function createGatewayMachine(
         baseUrl: 'http://engine.invalid',
         engineModel: modelId,
         sealedKey: undefined,
+        location: 'local',
       })),
     )
     const limits = openLimits({
@@ -231,14 +235,18 @@ export function createGatewayMachine(
       inputs: createOutputEstimator({ entriesMax: estimatesMax }),
       latencies: createLatencyEstimator({ entriesMax: estimatesMax }),
       idempotency: noIdempotency,
+      files: noFiles,
+      batches: noBatches,
       receipts,
       quotaStatus: 429,
+      fieldPolicy: { unknown: 'ignore', forwarded: [] },
       metrics: noMetrics,
       clock: life.clock,
       log,
       keyUsed: () => {},
       isDraining: () => starting.isDraining,
       cacheSalt: () => '',
+      sealFor: () => createSeal(Buffer.alloc(32)),
     }
     loop.note(`gateway ${index}: ready`)
   }
@@ -394,6 +402,10 @@ const noDatabase: Database = {
 const receipts = createReceiptSigner(Buffer.alloc(32))
 
 /** No client here sends a key. */
+// Simulated clients ask for chat completions only.
+const noFiles = {} as Files
+const noBatches = {} as Batches
+
 const noIdempotency: Idempotency = {
   begin: () => Promise.reject(new Error('no idempotency key was sent')),
   close: () => {},

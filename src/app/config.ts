@@ -35,6 +35,13 @@ const schema = z.strictObject({
         .default(25 * mebibyte),
       openRequestsMax: z.coerce.number().int().min(1).default(4_096),
       corsOrigins: z.array(z.string()).default([]),
+      /** What becomes of fields of a request that are not known here. */
+      unknownFields: z.enum(['ignore', 'refuse']).default('ignore'),
+      /** Unknown fields that engines shall have: names of the operator's choice, passed on as they are. */
+      forwardedFields: z
+        .array(z.string().regex(/^[a-z][a-z0-9_]{0,63}$/))
+        .max(64)
+        .default([]),
       /** The status of a refusal for money that is used up. SDKs know 429 with `insufficient_quota`; 402 says it in HTTP. */
       quotaStatus: z.coerce
         .number()
@@ -98,6 +105,18 @@ const schema = z.strictObject({
         .default(16 * mebibyte),
     })
     .prefault({}),
+  batch: z
+    .strictObject({
+      /** Lines of batches that one gateway runs at once while nobody else asks for anything; 0 for none here. */
+      linesAtOnce: z.coerce.number().int().min(0).max(10_000).default(8),
+      /** What the files of one project may take together. */
+      projectBytesMax: z.coerce
+        .number()
+        .int()
+        .min(mebibyte)
+        .default(10 * 1024 * mebibyte),
+    })
+    .prefault({}),
   agent: z
     .strictObject({
       nodeName: z.string().default(hostname() || 'node'),
@@ -115,6 +134,8 @@ const schema = z.strictObject({
     .default('Europe/Paris'),
   /** Whether the first start deploys the two default models. */
   defaultModels: flag.default(true),
+  /** Whether `serve` looks for engines on this machine that are not connected yet, to offer them; or the addresses to look at. */
+  discovery: z.union([flag, z.array(z.url({ protocol: /^https?$/ })).max(100)]).default(true),
   /** The root secret, when it is not in the data folder: for roles on other machines. */
   secretFile: z.string().optional(),
   /** For `colonnade chat`, and for nothing else. */
@@ -158,10 +179,12 @@ const variables: readonly (readonly [name: string, path: string])[] = [
   ['no_proxy', 'proxy.no'],
   ['COLONNADE_ENGINE_THREADS', 'engine.threads'],
   ['COLONNADE_ENGINE_PARALLEL', 'engine.parallel'],
+  ['COLONNADE_BATCH_LINES', 'batch.linesAtOnce'],
   ['COLONNADE_NODE_NAME', 'agent.nodeName'],
   ['COLONNADE_CONTROL_URL', 'agent.controlUrl'],
   ['COLONNADE_AGENT_TOKEN', 'agent.token'],
   ['COLONNADE_DEFAULT_MODELS', 'defaultModels'],
+  ['COLONNADE_DISCOVERY', 'discovery'],
   ['COLONNADE_SECRET_FILE', 'secretFile'],
   ['COLONNADE_API_KEY', 'apiKey'],
   ['COLONNADE_ADMIN_TOKEN', 'adminToken'],

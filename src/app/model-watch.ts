@@ -49,6 +49,17 @@ export async function waitForChatModel(options: {
   return undefined
 }
 
+/** Where engines are that this platform uses already. */
+export async function listEngineAddresses(
+  database: Database,
+  clock: Clock,
+): Promise<readonly (string | null)[]> {
+  return database.transaction(platformScope, async (tx) => {
+    const replicas = await listReplicas(tx, { limit: replicasMax }, clock.nowMs())
+    return replicas.map(({ baseUrl }) => baseUrl)
+  })
+}
+
 interface Found {
   readonly preferred: string | undefined
   readonly deployed: readonly string[]

@@ -13,7 +13,8 @@ import { bootstrap, makeFirstKey, type FirstSecrets } from './bootstrap.ts'
 import { roleEnvironment, type Config } from './config.ts'
 import { prepareGivenDatabase, startDatabaseServer } from './database-server.ts'
 import { removeEndpoints, waitForLeftovers, writeEndpoints } from './leftovers.ts'
-import { waitForChatModel, type ModelProgress } from './model-watch.ts'
+import { addressesToLookAt, findLocalEngines, type LocalEngine } from './local-engines.ts'
+import { listEngineAddresses, waitForChatModel, type ModelProgress } from './model-watch.ts'
 import { choosePorts } from './ports.ts'
 import { loadSecrets, secretPath, type Secrets } from './secrets.ts'
 import { createSupervisor, type Supervisor, type SupervisorEvent } from './supervisor.ts'
@@ -31,6 +32,8 @@ export interface RunningPlatform {
   readonly controlUrl: string
   /** Resolves with the chat model that answers; with `undefined` once it is clear that none will for now. */
   waitForModel(signal: AbortSignal): Promise<string | undefined>
+  /** Engines on this machine that could be connected and are not. Takes a second or two. */
+  findLocalEngines(signal: AbortSignal): Promise<readonly LocalEngine[]>
   /** The secrets of the first start, known to the gateways already; `undefined` on later starts. */
   makeFirstSecrets(): Promise<FirstSecrets | undefined>
   /** Lets running streams end, then ends everything in order. May be called twice: the second time without mercy. */
@@ -114,6 +117,12 @@ export async function startPlatform(
         signal,
         onProgress: (progress) => tell({ event: 'model', ...progress }),
       }),
+    async findLocalEngines(signal) {
+      const addresses = addressesToLookAt(config.discovery)
+      if (addresses.length === 0) return []
+      const connected = await listEngineAddresses(database, systemClock)
+      return await findLocalEngines(addresses, connected, signal)
+    },
     async makeFirstSecrets() {
       const made = await makeFirstKey(database, config, secrets)
       if (made) await untilKnown(gatewayUrl, made.apiKey, config.gateway.count)

@@ -26,6 +26,8 @@ export interface Secrets {
   readonly snapshot: Seal
   /** What keeps a tenant's prefix caches apart from all others'. */
   readonly cacheSalt: (tenantId: string) => string
+  /** For what a tenant's clients carry from one request to the next. */
+  readonly sealFor: (tenantId: string) => Seal
   /** For digests of idempotency keys, and of what came with them. */
   readonly idempotency: Buffer
   /** The private key that signs receipts. Whoever has a copy of the root has it too, so all gateways sign alike. */
@@ -42,12 +44,14 @@ export function existingSecrets(path: string): Secrets {
   const key = (label: string): Buffer =>
     Buffer.from(hkdfSync('sha256', root, Buffer.alloc(0), `colonnade/${label}`, rootBytes))
   const saltKey = key('cache-salt/v1')
+  const carriedKey = key('carried-content/v1')
   return {
     peppers: new Map([[1, key('key-pepper/v1')]]),
     pepperVersion: 1,
     atRest: createSeal(key('at-rest/v1')),
     snapshot: createSeal(key('gateway-snapshot/v1')),
     cacheSalt: (tenantId) => createHmac('sha256', saltKey).update(tenantId).digest('base64url'),
+    sealFor: (tenantId) => createSeal(createHmac('sha256', carriedKey).update(tenantId).digest()),
     idempotency: key('idempotency/v1'),
     receiptSeed: key('receipt-signing/v1'),
     databasePassword: key('database-login/v1').toString('base64url'),

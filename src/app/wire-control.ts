@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createReceiptSigner } from '../billing/receipt.ts'
 import { createControl } from '../control/control.ts'
 import { startReconcileJob } from '../jobs/reconcile.ts'
+import { detectKind } from '../engines/detect.ts'
 import { findAdapter } from '../engines/registry.ts'
 import { createAnswerBook } from '../idempotency/answers.ts'
 import { assert } from '../platform/assert.ts'
@@ -46,6 +47,7 @@ export async function startControl(config: Config): Promise<Role> {
       seal: secrets.atRest,
       receipts: createReceiptSigner(secrets.receiptSeed),
       findAdapter,
+      detectKind,
     },
     answers: createAnswerBook(secrets.idempotency, secrets.atRest),
     peppers: secrets.peppers,

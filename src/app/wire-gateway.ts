@@ -8,6 +8,7 @@ import { createCatalogue, type Catalogue } from '../catalog/catalogue.ts'
 import type { Engine } from '../engines/engine.ts'
 import { findAdapter } from '../engines/registry.ts'
 import { engineKeyContext, type ReplicaRecord } from '../fleet/fleet.ts'
+import type { GatewayDeps } from '../gateway/deps.ts'
 import { createGateway } from '../gateway/gateway.ts'
 import { createLatencyEstimator } from '../gateway/latency-estimate.ts'
 import { createGatewayMetrics } from '../gateway/metrics.ts'
@@ -30,6 +31,7 @@ import type { Seal } from '../platform/seal.ts'
 import { appDatabaseUrl, type Config } from './config.ts'
 import type { Role } from './lifecycle.ts'
 import { loadSecrets, secretPath } from './secrets.ts'
+import { wireBatches } from './wire-batches.ts'
 
 const exchangeLimits = { bodyTimeoutMs: 30_000, stalledReaderMs: 30_000, totalTimeoutMs: 3_600_000 }
 const keyUseFlushMs = 60_000
@@ -118,6 +120,8 @@ export async function startGateway(config: Config): Promise<Role> {
     log,
   })
 
+  const batchWork = wireBatches(config, { name, seal: secrets.atRest, clock, log })
+
   let keys: KeyDirectory = createKeyDirectory(createKeyRecords(), secrets.peppers)
   let catalogue: Catalogue = createCatalogue({ models: [], aliases: [], prices: [] })
   const replicas = createReplicas({
@@ -139,6 +143,29 @@ export async function startGateway(config: Config): Promise<Role> {
     limitWaiters: () => limits.waiting(),
     limitsAway: () => limits.isAway(),
   })
+  const deps: GatewayDeps = {
+    keys: () => keys,
+    catalogue: () => catalogue,
+    replicas,
+    billing,
+    limits,
+    outputs: createOutputEstimator({ entriesMax: estimatorEntriesMax }),
+    inputs: createOutputEstimator({ entriesMax: estimatorEntriesMax }),
+    latencies: createLatencyEstimator({ entriesMax: estimatorEntriesMax }),
+    idempotency,
+    files: batchWork.files,
+    batches: batchWork.batches,
+    receipts: createReceiptSigner(secrets.receiptSeed),
+    quotaStatus: settings.quotaStatus,
+    fieldPolicy: { unknown: settings.unknownFields, forwarded: settings.forwardedFields },
+    metrics,
+    clock,
+    log,
+    keyUsed: (apiKeyId) => keyUses.set(apiKeyId, clock.nowMs()),
+    isDraining: () => draining,
+    cacheSalt: secrets.cacheSalt,
+    sealFor: secrets.sealFor,
+  }
   const gateway = createGateway(
     {
       limits: { ...exchangeLimits, bodyBytesMax: settings.bodyBytesMax },
@@ -149,25 +176,7 @@ export async function startGateway(config: Config): Promise<Role> {
         key: readFileSync(config.tls.keyPath),
       },
     },
-    {
-      keys: () => keys,
-      catalogue: () => catalogue,
-      replicas,
-      billing,
-      limits,
-      outputs: createOutputEstimator({ entriesMax: estimatorEntriesMax }),
-      inputs: createOutputEstimator({ entriesMax: estimatorEntriesMax }),
-      latencies: createLatencyEstimator({ entriesMax: estimatorEntriesMax }),
-      idempotency,
-      receipts: createReceiptSigner(secrets.receiptSeed),
-      quotaStatus: settings.quotaStatus,
-      metrics,
-      clock,
-      log,
-      keyUsed: (apiKeyId) => keyUses.set(apiKeyId, clock.nowMs()),
-      isDraining: () => draining,
-      cacheSalt: secrets.cacheSalt,
-    },
+    deps,
   )
   const snapshot = await keepSnapshot({
     database,
@@ -202,9 +211,10 @@ export async function startGateway(config: Config): Promise<Role> {
   await gateway.app.listen(address)
   const metricsServer = await listenForMetrics(
     settings.metricsPort,
-    metrics.render,
+    async () => `${await metrics.render()}${await batchWork.renderMetrics()}`,
     metrics.contentType,
   )
+  batchWork.start(deps, gateway.openRequests)
   log.info({ metrics: metricsServer.url, gatewayId: billing.gatewayId }, 'listening')
 
   return {
@@ -215,7 +225,7 @@ export async function startGateway(config: Config): Promise<Role> {
       draining = true
       // A connection that was busy at the first look turns idle with its answer, and its client may keep it for ever.
       const sweep = setInterval(() => gateway.app.server.closeIdleConnections(), idleSweepMs)
-      await gateway.app.close()
+      await Promise.all([gateway.app.close(), batchWork.stop()])
       clearInterval(sweep)
     },
     async stop() {
@@ -234,6 +244,7 @@ export async function startGateway(config: Config): Promise<Role> {
       await replicas.close()
       await database.close()
       await leaseDatabase.close()
+      await batchWork.close()
       idempotency.close()
       await keyedDatabase.close()
       metricsServer.close()
@@ -263,6 +274,7 @@ function connectEngine(record: ReplicaRecord, seal: Seal): Engine {
   return adapter.connect({
     baseUrl: record.baseUrl,
     apiKey: key ? key.toString('utf8') : undefined,
+    settings: record.settings,
   })
 }
 

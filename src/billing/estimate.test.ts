@@ -149,6 +149,14 @@ test('an image counts as an image, wherever its bytes are; a text that looks lik
   expect(asText.tokensMax).toBeGreaterThan(250_000)
 })
 
+test('a file counts by its size, as images do and not as text', () => {
+  const file = { type: 'file', file: { filename: 'a.pdf', file_data: 'A'.repeat(640 * 1024) } }
+  const size = sizeInput({ messages: [{ role: 'user', content: [file] }] })
+  expect(size.estimatedTokens).toBeGreaterThan(10_000)
+  expect(size.estimatedTokens).toBeLessThan(10_100)
+  expect(size.textBytes).toBeLessThan(100)
+})
+
 test('token ids, tools and schemas are counted, and an empty body is still one token', () => {
   expect(sizeInput({}).estimatedTokens).toBe(1)
   expect(sizeInput({ input: [1, 2, 3] }).estimatedTokens).toBe(3 + frame)

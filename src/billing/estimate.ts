@@ -34,6 +34,8 @@ const templateTokensMax = 2_048
 /** An image or a sound is counted by its own rules: a middling figure, and one that no common engine exceeds. */
 const tokensPerMedium = 1_000
 const tokensPerMediumMax = 20_000
+/** A file counts as so many images as it has pages of this many characters in base64. */
+const charactersPerPage = 64 * 1024
 /** Quotes, colon and comma around a key. */
 const keyFrame = '"": ,'
 
@@ -86,7 +88,9 @@ function addMessages(value: unknown, tally: Tally): void {
   else if (typeof value === 'object' && value !== null) {
     for (const [key, item] of Object.entries(value)) {
       if (isMedium(key, item)) tally.media += 1
-      else addMessages(item, tally)
+      else if (key === 'file_data' && typeof item === 'string') {
+        tally.media += Math.ceil(item.length / charactersPerPage)
+      } else addMessages(item, tally)
     }
   }
 }

@@ -1,6 +1,6 @@
 import { assert, bigInt, property } from 'fast-check'
 import { expect, test } from 'vitest'
-import { nanosFromPerMillion, perMillionFromNanos } from './amount.ts'
+import { nanosFromAmount, nanosFromPerMillion, perMillionFromNanos } from './amount.ts'
 
 test.each([
   ['0.9', 900n],
@@ -27,4 +27,13 @@ test('what is written out reads back as the same amount', () => {
       expect(nanosFromPerMillion(perMillionFromNanos(nanos))).toBe(nanos)
     }),
   )
+})
+
+test('what one minute costs is exact to the nano-unit', () => {
+  expect(nanosFromAmount('0.01')).toBe(10_000_000n)
+  expect(nanosFromAmount('2')).toBe(2_000_000_000n)
+  expect(nanosFromAmount('0.000000001')).toBe(1n)
+  for (const text of ['', '-1', '1,5', '.5', '0.0000000001', '1e3', '1 ']) {
+    expect(nanosFromAmount(text)).toBeUndefined()
+  }
 })

@@ -8,6 +8,7 @@ const facts = {
   program: 'bin/colonnade.mjs',
   firstSecrets: { apiKey: 'cln_k_test', adminToken: 'cln_a_test' },
   model: 'tiny',
+  localEngines: [],
 }
 
 test('the first start shows addresses, secrets and lines that work as they stand', () => {
@@ -41,4 +42,25 @@ test('without a model, one line says how to give one or an engine', () => {
     .find((text) => text.startsWith('No model'))
   expect(line).toContain('bin/colonnade.mjs model add')
   expect(line).toContain('bin/colonnade.mjs engine add')
+})
+
+test('engines on this machine are offered, each with the command that adds it', () => {
+  const ollama = {
+    url: 'http://127.0.0.1:11434',
+    kind: 'ollama',
+    models: ['a:1b', 'b:1b', 'c:1b', 'd:1b', 'e:1b'],
+  }
+  const byFile = {
+    url: 'http://127.0.0.1:8080',
+    kind: 'llama-server',
+    models: ['/models/my model.Q4_1.gguf'],
+  }
+  const banner = renderBanner({ ...facts, localEngines: [ollama, byFile] })
+  expect(banner).toContain('ollama at http://127.0.0.1:11434: a:1b, b:1b, c:1b and 2 more\n')
+  expect(banner).toContain('bin/colonnade.mjs engine add http://127.0.0.1:11434\n')
+  expect(banner).toContain('engine add http://127.0.0.1:8080 --name my-model.Q4_1\n')
+})
+
+test('a machine without other engines hears nothing of them', () => {
+  expect(renderBanner(facts)).not.toMatch(/found on this machine/i)
 })

@@ -1,5 +1,7 @@
 /** What a successful start shows: addresses, and lines that work as they stand. Pure. */
 import type { FirstSecrets } from '../app/bootstrap.ts'
+import type { LocalEngine } from '../app/local-engines.ts'
+import { addArguments, describeEngine } from './local-engine.ts'
 
 export interface BannerFacts {
   readonly apiUrl: string
@@ -10,6 +12,8 @@ export interface BannerFacts {
   readonly firstSecrets: FirstSecrets | undefined
   /** The chat model that answers; `undefined` when there is none yet. */
   readonly model: string | undefined
+  /** On this machine, and not connected. */
+  readonly localEngines: readonly LocalEngine[]
 }
 
 export function renderBanner(facts: BannerFacts): string {
@@ -19,6 +23,7 @@ export function renderBanner(facts: BannerFacts): string {
     '',
     ...renderRows(rowsOf(facts)),
     '',
+    ...renderOffers(facts),
     ...(facts.model === undefined ? noModel(facts.program) : renderUse(facts, facts.model)),
     'Stop with Ctrl-C: running answers end first. A second Ctrl-C stops at once.',
   ].join('\n')
@@ -42,6 +47,15 @@ function rowsOf(facts: BannerFacts): readonly (readonly [string, string])[] {
 function renderRows(rows: readonly (readonly [string, string])[]): string[] {
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)
+}
+
+function renderOffers({ localEngines, program }: BannerFacts): string[] {
+  if (localEngines.length === 0) return []
+  const offers = localEngines.flatMap((engine) => [
+    `  ${describeEngine(engine)}`,
+    `    ${program} engine add ${addArguments(engine)}`,
+  ])
+  return ['Found on this machine; to offer its models:', ...offers, '']
 }
 
 function noModel(program: string): string[] {

@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander'
 import { Fault } from '../platform/fault.ts'
 import { agentCommand } from './agent.ts'
 import { auditCommand } from './audit.ts'
+import { batchCommand } from './batch.ts'
 import { chatCommand } from './chat.ts'
 import { CliError, type CliCommand } from './command.ts'
 import { controlCommand } from './control.ts'
@@ -40,6 +41,7 @@ const commands: readonly CliCommand[] = [
   limitCommand,
   creditCommand,
   usageCommand,
+  batchCommand,
   estimateCommand,
   receiptCommand,
   reconcileCommand,

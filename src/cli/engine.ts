@@ -2,6 +2,8 @@
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { CliError, type Cli, type CliCommand } from './command.ts'
+import type { GlobalOptions } from './global-options.ts'
+import { addArguments, describeEngine, nameFor } from './local-engine.ts'
 
 const engine = z.object({
   id: z.string(),
@@ -13,18 +15,35 @@ const engine = z.object({
   detail: z.string().nullable(),
   progress: z.number().nullable(),
   stale: z.boolean(),
+  load: z
+    .object({
+      runningRequests: z.number().nullable(),
+      waitingRequests: z.number().nullable(),
+      kvCacheUsage: z.number().nullable(),
+    })
+    .nullable(),
 })
 type Engine = z.infer<typeof engine>
 const enginePage = z.object({ data: z.array(engine), hasMore: z.boolean() })
 const added = z.object({
-  data: z.array(z.object({ id: z.string(), modelId: z.string(), engineModel: z.string() })),
+  data: z.array(
+    z.object({
+      id: z.string(),
+      modelId: z.string(),
+      engineModel: z.string(),
+      engineKind: z.string(),
+    }),
+  ),
 })
 
 const pageSize = 500
 const pagesMax = 1_000
 const keyBytesMax = 4_000
+/** For all looks together; each has a second or two. */
+const discoverTimeoutMs = 10_000
 
 interface AddOptions {
+  readonly kind?: string
   readonly model?: readonly string[]
   readonly name?: string
   readonly keyFile?: string
@@ -34,17 +53,25 @@ interface AddOptions {
 
 export const engineCommand: CliCommand = {
   register(program, cli) {
-    const engines = program.command('engine').description('engines: connect, list, remove')
+    const engines = program.command('engine').description('engines: connect, find, list, remove')
     engines
       .command('add')
       .argument('<url>', 'such as http://127.0.0.1:8000')
-      .description('connect a server that speaks the OpenAI API, and offer its models')
+      .description('connect a server that runs models, and offer them')
+      .option('--kind <kind>', 'such as vllm, ollama or openai-compatible; found out otherwise')
       .option('--model <name...>', 'only these models of it')
       .option('--name <id>', 'the id that its one model gets here')
       .option('--key-file <file>', 'file with the key that the server wants')
       .option('--embeddings', 'its models make embeddings')
       .option('--unpriced', 'take no price over; the models are refused until one is set')
       .action((url: string, options: AddOptions) => add(cli, url, options))
+    engines
+      .command('discover')
+      .description('find engines on this machine that are not connected yet')
+      .option('--adopt', 'connect them all, and offer their models')
+      .action((options: { readonly adopt?: boolean }) =>
+        discover(cli, program.opts<GlobalOptions>(), options.adopt ?? false),
+      )
     engines
       .command('list')
       .description('list the engines and their states')
@@ -63,6 +90,7 @@ async function add(cli: Cli, url: string, options: AddOptions): Promise<void> {
   const answer = added.parse(
     await control.call('POST', '/api/v1/engines', {
       url,
+      kind: options.kind,
       key,
       models: options.model,
       name: options.name,
@@ -71,11 +99,11 @@ async function add(cli: Cli, url: string, options: AddOptions): Promise<void> {
     }),
   )
   cli.result(answer, () => {
-    const rows = answer.data.map((entry) => [entry.id, entry.modelId])
+    const rows = answer.data.map((entry) => [entry.id, entry.modelId, entry.engineKind])
     const hint = options.unpriced
       ? 'They are refused until they have a price: colonnade model price <id> --list standard --input 0.9 --output 4'
       : 'They are offered at the prices of their class: colonnade model list --enabled'
-    return `${cli.table(['engine', 'model'], rows)}\n${hint}`
+    return `${cli.table(['engine', 'model', 'kind'], rows)}\n${hint}`
   })
 }
 
@@ -93,11 +121,41 @@ async function readKey(path: string): Promise<string> {
   return text
 }
 
-async function list(cli: Cli): Promise<void> {
+async function discover(cli: Cli, globals: GlobalOptions, adopt: boolean): Promise<void> {
+  // The largest part of the program; other commands do without it.
+  const { addressesToLookAt, findLocalEngines, usualAddresses } =
+    await import('../app/local-engines.ts')
+  const { readConfig } = await import('../app/config.ts')
+  const config = readConfig({ dataDirectory: globals.data, configFile: globals.config })
+  // Who asks for it wants to know, even where `serve` shall not look.
+  const named = addressesToLookAt(config.discovery)
+  const addresses = named.length > 0 ? named : usualAddresses
+  const connected = (await fetchEngines(cli, false)).map(({ baseUrl }) => baseUrl)
+  const signal = AbortSignal.timeout(discoverTimeoutMs)
+  const found = await findLocalEngines(addresses, connected, signal)
+  if (adopt) {
+    for (const engine of found) {
+      const name = nameFor(engine)
+      await add(cli, engine.url, { kind: engine.kind, ...(name !== undefined && { name }) })
+    }
+    if (found.length > 0) return
+  }
+  cli.result(found, () => {
+    if (found.length === 0) return `No engine that is not connected at ${addresses.join(', ')}.`
+    const offers = found.flatMap((engine) => [
+      describeEngine(engine),
+      `  colonnade engine add ${addArguments(engine)}`,
+    ])
+    return [...offers, 'All of them: colonnade engine discover --adopt'].join('\n')
+  })
+}
+
+/** All engines; with their load, which they are asked for, where it is wanted. */
+async function fetchEngines(cli: Cli, load: boolean): Promise<readonly Engine[]> {
   const control = await cli.control()
   const found: Engine[] = []
   for (let page = 0; page < pagesMax; page += 1) {
-    const query = new URLSearchParams({ limit: String(pageSize) })
+    const query = new URLSearchParams({ limit: String(pageSize), load: String(load) })
     const last = found.at(-1)
     if (last) query.set('after', last.id)
     const answer = enginePage.parse(
@@ -106,6 +164,11 @@ async function list(cli: Cli): Promise<void> {
     found.push(...answer.data)
     if (!answer.hasMore) break
   }
+  return found
+}
+
+async function list(cli: Cli): Promise<void> {
+  const found = await fetchEngines(cli, true)
   cli.result(found, () => {
     if (found.length === 0) {
       return 'No engine yet. Run a model: colonnade model pull <id>, or connect a server: colonnade engine add http://host:port'
@@ -116,11 +179,24 @@ async function list(cli: Cli): Promise<void> {
       entry.engineKind,
       entry.nodeName ?? 'external',
       stateOf(entry),
+      ...loadOf(entry),
       entry.baseUrl ?? '-',
       entry.detail ?? '',
     ])
-    return cli.table(['id', 'model', 'kind', 'node', 'state', 'address', 'detail'], rows)
+    const load = ['running', 'waiting', 'cache']
+    const columns = ['id', 'model', 'kind', 'node', 'state', ...load, 'address', 'detail']
+    return cli.table(columns, rows)
   })
+}
+
+/** As the engine told it; a dash for what it does not tell. */
+function loadOf({ load }: Engine): readonly string[] {
+  const cache = load?.kvCacheUsage ?? undefined
+  return [
+    String(load?.runningRequests ?? '-'),
+    String(load?.waitingRequests ?? '-'),
+    cache === undefined ? '-' : `${Math.round(cache * 100)} %`,
+  ]
 }
 
 function stateOf(entry: Engine): string {

@@ -4,7 +4,7 @@ import { basename, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { z } from 'zod'
-import { nanosFromPerMillion, perMillionFromNanos } from '../catalog/amount.ts'
+import { nanosFromAmount, nanosFromPerMillion, perMillionFromNanos } from '../catalog/amount.ts'
 import { weightSourcePattern } from '../catalog/model.ts'
 import { CliError, type Cli, type CliCommand, type ControlClient } from './command.ts'
 
@@ -50,6 +50,10 @@ interface PriceOptions {
   readonly cachedInput?: string
   readonly output?: string
   readonly reasoning?: string
+  readonly rerank?: string
+  readonly character?: string
+  readonly audioMinute?: string
+  readonly image?: string
   readonly from?: string
 }
 
@@ -91,12 +95,18 @@ export const modelCommand: CliCommand = {
     models
       .command('price')
       .argument('<id>')
-      .description('set prices, in currency per million tokens')
+      .description(
+        'set prices: in currency, per million tokens or characters, or for one minute or image',
+      )
       .requiredOption('--list <id>', 'the price list, such as standard')
       .option('--input <amount>')
       .option('--cached-input <amount>')
       .option('--output <amount>')
       .option('--reasoning <amount>')
+      .option('--rerank <amount>', 'per million tokens that a reranking model reads')
+      .option('--character <amount>', 'per million characters that are spoken')
+      .option('--audio-minute <amount>', 'for each started minute that is heard')
+      .option('--image <amount>', 'for each image')
       .option('--from <date>', 'when they begin, such as 2027-01-01; now when left out')
       .action((id: string, options: PriceOptions) => setPrice(cli, id, options))
     models
@@ -334,13 +344,17 @@ async function remove(cli: Cli, id: string): Promise<void> {
 
 async function setPrice(cli: Cli, id: string, options: PriceOptions): Promise<void> {
   const amounts = {
-    ...amountFor('input_token', '--input', options.input),
-    ...amountFor('cached_input_token', '--cached-input', options.cachedInput),
-    ...amountFor('output_token', '--output', options.output),
-    ...amountFor('reasoning_token', '--reasoning', options.reasoning),
+    ...perMillion('input_token', '--input', options.input),
+    ...perMillion('cached_input_token', '--cached-input', options.cachedInput),
+    ...perMillion('output_token', '--output', options.output),
+    ...perMillion('reasoning_token', '--reasoning', options.reasoning),
+    ...perMillion('rerank_token', '--rerank', options.rerank),
+    ...perMillion('character', '--character', options.character),
+    ...forOne('audio_minute', '--audio-minute', options.audioMinute),
+    ...forOne('image', '--image', options.image),
   }
   if (Object.keys(amounts).length === 0) {
-    throw new CliError('Name at least one price: --input, --cached-input, --output or --reasoning.')
+    throw new CliError('Name at least one price, such as --input or --audio-minute.')
   }
   const control = await cli.control()
   const answer = await control.call('POST', '/api/v1/prices', {
@@ -355,19 +369,24 @@ async function setPrice(cli: Cli, id: string, options: PriceOptions): Promise<vo
   )
 }
 
-function amountFor(
-  unit: string,
-  flag: string,
-  text: string | undefined,
-): Readonly<Record<string, string>> {
+type Amounts = Readonly<Record<string, string>>
+
+function perMillion(unit: string, flag: string, text: string | undefined): Amounts {
   if (text === undefined) return {}
   const nanos = nanosFromPerMillion(text)
-  if (nanos === undefined) {
-    throw new CliError(
-      `${flag} takes an amount per million tokens with a point and at most three decimals, such as 0.9: not "${text}".`,
-    )
-  }
-  return { [unit]: String(nanos) }
+  if (nanos !== undefined) return { [unit]: String(nanos) }
+  throw new CliError(
+    `${flag} takes an amount per million with a point and at most three decimals, such as 0.9: not "${text}".`,
+  )
+}
+
+function forOne(unit: string, flag: string, text: string | undefined): Amounts {
+  if (text === undefined) return {}
+  const nanos = nanosFromAmount(text)
+  if (nanos !== undefined) return { [unit]: String(nanos) }
+  throw new CliError(
+    `${flag} takes an amount with a point and at most nine decimals, such as 0.01: not "${text}".`,
+  )
 }
 
 /** A day begins at midnight UTC. */

@@ -64,14 +64,25 @@ async function serve(globals: GlobalOptions, options: ServeOptions): Promise<voi
   const { startPlatform } = await import('../app/platform.ts')
   const platform = await startPlatform(config, createTeller(output), (line) => output.log(line))
   hurry = () => void platform.stop()
+  // An offer at most: a look that fails is no offer.
+  const looking = platform.findLocalEngines(ending.signal).catch(() => [])
   const model = await platform.waitForModel(ending.signal)
   if (!ending.signal.aborted) {
     const firstSecrets = await platform.makeFirstSecrets()
     const { apiUrl, controlUrl } = platform
     const { dataDirectory } = config
-    output.event({ event: 'ready', apiUrl, controlUrl, model: model ?? null, ...firstSecrets })
+    const localEngines = await looking
+    output.event({
+      event: 'ready',
+      apiUrl,
+      controlUrl,
+      model: model ?? null,
+      localEngines,
+      ...firstSecrets,
+    })
     const program = programName(config)
-    output.say(renderBanner({ apiUrl, controlUrl, dataDirectory, program, firstSecrets, model }))
+    const facts = { apiUrl, controlUrl, dataDirectory, program, firstSecrets, model, localEngines }
+    output.say(renderBanner(facts))
   }
   await asked
   await platform.stop()

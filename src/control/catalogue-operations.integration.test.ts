@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
 import { importShippedCatalogue, loadCatalogRecords } from '../catalog/catalog.ts'
 import { createCatalogue } from '../catalog/catalogue.ts'
+import { detectKind } from '../engines/detect.ts'
 import { findAdapter } from '../engines/registry.ts'
 import { engineKeyContext, loadReplicaRecords } from '../fleet/fleet.ts'
 import { systemClock } from '../platform/clock.ts'
@@ -68,7 +69,7 @@ async function call(
     operation.handle(parsed, {
       tx,
       actor: { tokenId: 'tok_1', role: 'operator', tenantId: undefined, ip: '127.0.0.1' },
-      deps: { clock: systemClock, seal, findAdapter },
+      deps: { clock: systemClock, seal, findAdapter, detectKind },
       afterCommit: () => {},
     }),
   )

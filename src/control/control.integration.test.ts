@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startControlPlatform, type ControlPlatform } from '../../test/control-platform.ts'
 import { verifyChain, type AuditRow } from '../audit/audit.ts'
 import { createReceiptSigner } from '../billing/receipt.ts'
+import { detectKind } from '../engines/detect.ts'
 import { findAdapter } from '../engines/registry.ts'
 import { createAnswerBook } from '../idempotency/answers.ts'
 import { createKeyDirectory } from '../identity/key-directory.ts'
@@ -326,6 +327,7 @@ test('without the database the answer is 503 in time, and health goes on', async
       seal: createSeal(Buffer.alloc(32)),
       receipts: createReceiptSigner(Buffer.alloc(32)),
       findAdapter,
+      detectKind,
     },
     answers: createAnswerBook(Buffer.alloc(32), createSeal(Buffer.alloc(32))),
     peppers: new Map(),

@@ -1,5 +1,5 @@
 /** What control operations are given. An operation lists only the part that it uses. */
-import type { EngineAdapter } from '../engines/engine.ts'
+import type { EngineAdapter, EngineAddress } from '../engines/engine.ts'
 import type { ReceiptSigner } from '../billing/receipt.ts'
 import type { Pepper } from '../identity/identity.ts'
 import type { Clock } from '../platform/clock.ts'
@@ -13,4 +13,6 @@ export interface ControlDeps {
   readonly seal: Seal
   readonly receipts: ReceiptSigner
   readonly findAdapter: (kind: string) => EngineAdapter | undefined
+  /** The kind of engine at an address, by what it says of itself. */
+  readonly detectKind: (address: EngineAddress, signal: AbortSignal) => Promise<string | undefined>
 }

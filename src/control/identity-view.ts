@@ -9,6 +9,9 @@ export const tenantView = z.object({
   priceListId: z.string(),
   planId: z.string().nullable(),
   state: z.enum(['active', 'suspended']),
+  allowedLocations: z
+    .array(z.string())
+    .describe('Where its prompts may go besides our own machines; empty: nowhere.'),
   createdAt: z.string(),
 })
 
@@ -56,6 +59,7 @@ export function viewTenant(tenant: Tenant): z.infer<typeof tenantView> {
     priceListId: tenant.price_list_id,
     planId: tenant.plan_id,
     state: tenant.state,
+    allowedLocations: tenant.allowed_locations,
     createdAt: tenant.created_at.toISOString(),
   }
 }

@@ -6,6 +6,9 @@ import { removeAliasOperation } from './endpoints/aliases/remove.ts'
 import { setAliasOperation } from './endpoints/aliases/set.ts'
 import { listPlatformAuditOperation } from './endpoints/audit/platform-list.ts'
 import { listTenantAuditOperation } from './endpoints/audit/tenant-list.ts'
+import { cancelBatchOperation } from './endpoints/batches/cancel.ts'
+import { getBatchOperation } from './endpoints/batches/get.ts'
+import { listBatchesOperation } from './endpoints/batches/list.ts'
 import { grantCreditOperation } from './endpoints/credit/grant.ts'
 import { listCreditOperation } from './endpoints/credit/list.ts'
 import { createEngine } from './endpoints/engines/create.ts'
@@ -124,4 +127,7 @@ export const operations: readonly Operation[] = [
   reportTenantRefusalsOperation,
   grantCreditOperation,
   listCreditOperation,
+  listBatchesOperation,
+  getBatchOperation,
+  cancelBatchOperation,
 ]

@@ -11,7 +11,7 @@ import {
   type ControlPlatform,
   type TestActor,
 } from '../../test/control-platform.ts'
-import { newId } from '../platform/ids.ts'
+import { newId, randomBase62 } from '../platform/ids.ts'
 import { platformScope } from '../platform/postgres/database.ts'
 import { platformRights, tenantRights } from '../identity/role.ts'
 import type { Operation } from './operation.ts'
@@ -109,8 +109,24 @@ async function newLimit(tenantId: string): Promise<string> {
   return answer.body.id
 }
 
+async function newBatch(tenantId: string): Promise<string> {
+  const { data } = await asOperator('GET', `/tenants/${tenantId}/projects`)
+  const batchId = `batch_${randomBase62(24)}`
+  await platform.database.transaction(platformScope, (tx) =>
+    sql`
+      INSERT INTO batches (id, tenant_id, project_id, api_key_id, endpoint, input_file_id, output_expires_after_s, created_at, expires_at)
+      VALUES (${batchId}, ${tenantId}, ${data[0].id}, 'key', '/v1/chat/completions', 'file', 3600, now(), now())`.execute(
+      tx,
+    ),
+  )
+  return batchId
+}
+
 /** A request that succeeds for whoever may make it. What it acts on is made afresh where it is used up. */
 const requests: Readonly<Record<string, (tenantId: string) => Promise<Request> | Request>> = {
+  'batches.list': () => ({}),
+  'batches.get': async (tenantId) => ({ params: { batchId: await newBatch(tenantId) } }),
+  'batches.cancel': async (tenantId) => ({ params: { batchId: await newBatch(tenantId) } }),
   'agent.desired': () => ({ query: 'node=here' }),
   'agent.report': () => ({ body: { nodeName: 'here', hardware: {}, replicas: [] } }),
   'aliases.list': () => ({}),

@@ -38,6 +38,15 @@ export interface TranscriptSegment {
   readonly text: string
   /** Only when word timestamps were asked for, and the engine has them. */
   readonly words?: readonly TranscriptWord[] | undefined
+  /** How sure the engine is of it; callers sort silence and noise out by it. */
+  readonly signs?: TranscriptSigns | undefined
+}
+/** Whisper's own figures, where an engine tells them. */
+export interface TranscriptSigns {
+  readonly averageLogprob: number | undefined
+  readonly compressionRatio: number | undefined
+  readonly noSpeechProbability: number | undefined
+  readonly temperature: number | undefined
 }
 export interface TranscriptWord {
   readonly startSeconds: number
@@ -89,6 +98,8 @@ export type StreamPart =
       readonly type: 'choice-finish'
       readonly choice: number
       readonly reason: FinishReason
+      /** Which of the request's stop texts ended it, where the engine tells. */
+      readonly stopSequence?: string | undefined
       /** Why the platform ended the answer; `undefined` when the engine did. */
       readonly cause?: FinishCause | undefined
     }
@@ -151,6 +162,8 @@ export interface RerankTask {
   readonly kind: 'rerank'
   readonly query: string
   readonly documents: readonly string[]
+  /** Whether an engine that can may cut what is too long for the model. Others, and all without it, refuse. */
+  readonly truncate?: boolean | undefined
 }
 
 export interface ModerationTask {
@@ -283,4 +296,27 @@ export interface EngineAdapter {
   connect(address: EngineAddress): Engine
   /** Only for engines that the agent runs itself. Pure. */
   readonly launch?: (spec: LaunchSpec) => ProcessSpec
+  /** Only for services that somebody else runs, who then reads the prompts. */
+  readonly provider?: ProviderTraits
+}
+
+/** What an operator must say to connect a provider, and what is checked of it. Pure. */
+export interface ProviderTraits {
+  /** Who runs it. */
+  readonly operator: string
+  /** What may be set, by name. */
+  readonly settings: Readonly<Record<string, ProviderSetting>>
+  /** Where it is, as far as the settings tell; `undefined` when the operator must say. */
+  readonly baseUrl: (settings: Readonly<Record<string, string>>) => string | undefined
+  /** What is wrong with a key, as a sentence that does not quote it. */
+  readonly checkKey: (key: string, settings: Readonly<Record<string, string>>) => string | undefined
+  /** A model that is not in its list does not exist. Other lists leave out names that work. */
+  readonly listsAllModels: boolean
+}
+
+export interface ProviderSetting {
+  readonly pattern: RegExp
+  readonly required: boolean
+  /** What it says, with an example. */
+  readonly means: string
 }

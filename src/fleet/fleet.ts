@@ -6,6 +6,7 @@ import { placeModels } from './placement.ts'
 import {
   coarseProgress,
   isStale,
+  placeOf,
   type DesiredReplica,
   type ExternalEngine,
   type Replica,
@@ -24,7 +25,7 @@ export type {
   ReplicaReport,
   ReplicaState,
 } from './replica.ts'
-export { replicaStates } from './replica.ts'
+export { placeOf, replicaStates } from './replica.ts'
 
 /** What an engine's key is sealed for, so that it opens for this replica alone. */
 export function engineKeyContext(replicaId: string): string {
@@ -144,12 +145,17 @@ export async function listDeployedModels(tx: Sql<unknown>): Promise<readonly str
   return await store.selectDeployedModels(tx)
 }
 
-/** Adds an engine that somebody else runs, ready for work. Adding it again renews its key. Returns the replica's id. */
+/** Adds an engine that somebody else runs, ready for work. Adding it again renews its key, its place and its settings. Returns the replica's id. */
 export async function addExternalEngine(tx: Sql<unknown>, engine: ExternalEngine): Promise<string> {
   const known = await store.selectExternalReplicaId(tx, engine.modelId, engine.baseUrl)
   const id = known ?? newId('rep')
   const sealedKey = engine.sealKey?.(engineKeyContext(id)) ?? null
-  await store.upsertExternalReplica(tx, { ...engine, id, sealedKey })
+  await store.upsertExternalReplica(tx, {
+    ...engine,
+    id,
+    sealedKey,
+    location: engine.location ?? placeOf(engine.baseUrl),
+  })
   return id
 }
 

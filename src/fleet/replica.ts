@@ -18,6 +18,11 @@ export interface Replica {
   readonly engineKind: string
   readonly engineModel: string
   readonly baseUrl: string | null
+  /** Where prompts go: `local` for machines of our own; `null` when nobody has said. */
+  readonly location: string | null
+  /** Who runs it: `own`, or a provider. */
+  readonly operator: string
+  readonly settings: Readonly<Record<string, string>>
   readonly state: ReplicaState
   readonly detail: string | null
   readonly progress: number | null
@@ -45,7 +50,11 @@ export interface ReplicaRecord {
   readonly baseUrl: string
   /** The name that the engine itself gives the model. */
   readonly engineModel: string
-  /** The engine's bearer token in base64, sealed for the context that `engineKeyContext` names. */
+  /** Where prompts go: `local` for machines of our own; `undefined` when nobody has said. */
+  readonly location: string | undefined
+  /** What the adapter needs to know beside: region, API version. */
+  readonly settings?: Readonly<Record<string, string>> | undefined
+  /** The engine's key in base64, sealed for the context that `engineKeyContext` names. */
   readonly sealedKey: string | undefined
 }
 
@@ -68,6 +77,15 @@ export interface ExternalEngine {
   readonly engineModel: string
   /** Seals the engine's key for this replica; `undefined` for an engine without one. */
   readonly sealKey: ((context: string) => Buffer) | undefined
+  /** Where prompts go, and who reads them; left out, they are what the address tells (`placeOf`). */
+  readonly location?: string | undefined
+  readonly operator?: string | undefined
+  readonly settings?: Readonly<Record<string, string>> | undefined
+}
+
+/** Who speaks plain HTTP is on our own network; of others, only an operator knows the place. */
+export function placeOf(baseUrl: string): 'local' | undefined {
+  return baseUrl.startsWith('http://') ? 'local' : undefined
 }
 
 /** An agent reports every 5 s; after six missed reports its word is old. */

@@ -13,11 +13,22 @@ import type {
 } from './replica.ts'
 
 export async function selectReady(tx: Sql<unknown>): Promise<ReplicaRecord[]> {
-  const result = await sql<Omit<ReplicaRecord, 'sealedKey'> & { sealedKey: Buffer | null }>`
+  const result = await sql<
+    Omit<ReplicaRecord, 'sealedKey' | 'location'> & {
+      sealedKey: Buffer | null
+      location: string | null
+      settings: Readonly<Record<string, string>>
+    }
+  >`
     SELECT id, model_id AS "modelId", engine_kind AS "engineKind", base_url AS "baseUrl", engine_model AS "engineModel",
-      sealed_key AS "sealedKey"
+      sealed_key AS "sealedKey", CASE WHEN node_id IS NULL THEN location ELSE 'local' END AS location, settings
     FROM replicas WHERE state = 'ready' AND base_url IS NOT NULL ORDER BY id`.execute(tx)
-  return result.rows.map((row) => ({ ...row, sealedKey: row.sealedKey?.toString('base64') }))
+  return result.rows.map(({ settings, ...row }) => ({
+    ...row,
+    sealedKey: row.sealedKey?.toString('base64'),
+    location: row.location ?? undefined,
+    ...(Object.keys(settings).length > 0 && { settings }),
+  }))
 }
 
 /** The attempt is part of the settings, so that an agent starts afresh when it changes; only a failure changes it. */
@@ -155,6 +166,9 @@ export async function selectReplicas(
     engineKind: string
     engineModel: string
     baseUrl: string | null
+    location: string | null
+    operator: string
+    settings: Readonly<Record<string, string>>
     state: ReplicaState
     detail: string | null
     progress: number | null
@@ -162,7 +176,8 @@ export async function selectReplicas(
     heartbeatAt: Date | null
   }>`
     SELECT replicas.id, model_id AS "modelId", nodes.name AS "nodeName", engine_kind AS "engineKind", engine_model AS "engineModel",
-      base_url AS "baseUrl", state, detail, progress, updated_at AS "updatedAt", nodes.heartbeat_at AS "heartbeatAt"
+      base_url AS "baseUrl", CASE WHEN node_id IS NULL THEN location ELSE 'local' END AS location, operator, replicas.settings,
+      state, detail, progress, updated_at AS "updatedAt", nodes.heartbeat_at AS "heartbeatAt"
     FROM replicas LEFT JOIN nodes ON nodes.id = replicas.node_id
     WHERE (${modelIds}::text[] IS NULL OR model_id = ANY(${modelIds}::text[]))
       AND (${filter.after ?? null}::text IS NULL OR replicas.id COLLATE "C" > ${filter.after ?? null}::text)
@@ -194,11 +209,13 @@ export async function upsertExternalReplica(
   },
 ): Promise<void> {
   await sql`
-    INSERT INTO replicas (id, model_id, engine_kind, base_url, engine_model, sealed_key, state)
+    INSERT INTO replicas (id, model_id, engine_kind, base_url, engine_model, sealed_key, state, location, operator, settings)
     VALUES (${replica.id}, ${replica.modelId}, ${replica.engineKind}, ${replica.baseUrl}, ${replica.engineModel},
-      ${replica.sealedKey}, 'ready')
+      ${replica.sealedKey}, 'ready', ${replica.location ?? null}, ${replica.operator ?? 'own'},
+      ${JSON.stringify(replica.settings ?? {})}::jsonb)
     ON CONFLICT (id) DO UPDATE SET engine_kind = excluded.engine_kind, engine_model = excluded.engine_model,
-      sealed_key = excluded.sealed_key, state = 'ready', detail = NULL, updated_at = now()`.execute(
+      sealed_key = excluded.sealed_key, location = excluded.location, operator = excluded.operator, settings = excluded.settings,
+      state = 'ready', detail = NULL, updated_at = now()`.execute(
     tx,
   )
 }

@@ -233,7 +233,7 @@ export class Admission implements AsyncDisposable {
   /** Returns what to wait for, if a crash could lose too much. */
   #count(part: StreamPart): Promise<void> | undefined {
     // Only what an engine generates token by token is counted by tokens.
-    if (this.#job.work.choices === 0 || part.type === 'tool-call-start') return undefined
+    if (this.#job.work.choices === 0 || isUncounted(part)) return undefined
     if (this.#firstDeltaMs === undefined) {
       this.#firstDeltaMs = this.#deps.clock.monotonicMs()
       this.#deps.metrics.firstToken(this.#job.model.model.id, this.#firstDeltaMs - this.#startedMs)
@@ -374,6 +374,11 @@ export class Admission implements AsyncDisposable {
     })
     return settled.usage
   }
+}
+
+/** Names and verdicts: engines count the tokens behind them, which nobody sees go by. */
+function isUncounted(part: StreamPart): boolean {
+  return part.type === 'tool-call-start' || part.type === 'moderations'
 }
 
 /** Minutes heard, characters spoken and images drawn are what such work costs; an engine's tokens say nothing of it. */

@@ -1,4 +1,6 @@
 /** What the gateway's stages are given. Built in app/wire-gateway.ts; tests build their own. */
+import type { Batches } from '../batches/batches.ts'
+import type { Files } from '../batches/files.ts'
 import type { Billing } from '../billing/billing.ts'
 import type { ReceiptSigner } from '../billing/receipt.ts'
 import type { Catalogue } from '../catalog/catalogue.ts'
@@ -8,9 +10,11 @@ import type { Limits } from '../limits/limits.ts'
 import type { OutputEstimator } from '../limits/output-estimate.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
+import type { Seal } from '../platform/seal.ts'
 import type { LatencyEstimator } from './latency-estimate.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import type { Replicas } from './replicas.ts'
+import type { FieldPolicy } from './wire/openai/field-policy.ts'
 
 export interface GatewayDeps {
   /** Functions, because a snapshot replaces what they return. */
@@ -27,9 +31,13 @@ export interface GatewayDeps {
   readonly latencies: LatencyEstimator
   /** Asked only for requests that carry a key. */
   readonly idempotency: Idempotency
+  readonly files: Files
+  readonly batches: Batches
   readonly receipts: ReceiptSigner
   /** The status of a refusal that waiting does not cure: an exhausted budget. */
   readonly quotaStatus: 402 | 429
+  /** What becomes of fields of a body that we do not know. */
+  readonly fieldPolicy: FieldPolicy
   readonly metrics: GatewayMetrics
   readonly clock: Clock
   readonly log: Logger
@@ -38,4 +46,6 @@ export interface GatewayDeps {
   readonly isDraining: () => boolean
   /** A tenant's secret salt for prefix caches. */
   readonly cacheSalt: (tenantId: string) => string
+  /** Seals what a tenant's clients carry from one request to the next, for that tenant alone. */
+  readonly sealFor: (tenantId: string) => Seal
 }

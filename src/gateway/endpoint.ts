@@ -1,9 +1,11 @@
 /** A public, billable route as data: how its body becomes work, and how parts become its answer. */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { EngineTask, StreamPart } from '../engines/engine.ts'
+import type { Seal } from '../platform/seal.ts'
 import type { GatewayDeps } from './deps.ts'
 import type { BodyType, Exchange } from './exchange.ts'
 import type { OfferedModel } from './stages/resolve-model.ts'
+import type { FieldPolicy } from './wire/openai/field-policy.ts'
 import { openAiErrors, type ErrorDialect } from './wire/openai/errors.ts'
 import type { Work } from './work.ts'
 
@@ -19,6 +21,15 @@ export interface Answer<SomeWork extends Work = Work> {
   readonly deps: GatewayDeps
 }
 
+/** What a body is read by, beside its own bytes. */
+export interface BodyContext {
+  readonly headers: IncomingHttpHeaders
+  /** What the operator says about fields that nobody knows. */
+  readonly fieldPolicy: FieldPolicy
+  /** Opens what only the caller's tenant may read. */
+  readonly seal: () => Seal
+}
+
 interface EndpointOf<SomeWork extends Work> {
   readonly path: string
   /** JSON where it is left out. */
@@ -26,7 +37,7 @@ interface EndpointOf<SomeWork extends Work> {
   /** OpenAI's where it is left out. */
   readonly errors?: ErrorDialect
   /** Throws a `client.*` fault for a body that is not this endpoint's. */
-  parse(body: Buffer, headers: IncomingHttpHeaders): SomeWork | Promise<SomeWork>
+  parse(body: Buffer, context: BodyContext): SomeWork | Promise<SomeWork>
   /** Resolves at the last byte or when the client has left. */
   respond(answer: Answer<SomeWork>): Promise<void>
 }
@@ -35,7 +46,7 @@ export interface Endpoint {
   readonly path: string
   readonly body: BodyType
   readonly errors: ErrorDialect
-  parse(body: Buffer, headers: IncomingHttpHeaders): Work | Promise<Work>
+  parse(body: Buffer, context: BodyContext): Work | Promise<Work>
   respond(answer: Answer): Promise<void>
 }
 

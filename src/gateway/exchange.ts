@@ -28,6 +28,8 @@ export interface Exchange {
   abort(): void
   /** Reads the whole body once, within the limits. */
   readBody(type: BodyType): Promise<Buffer>
+  /** Gives a body that is too large to be held piece by piece, up to a limit of its own, at the reader's pace. */
+  bodyPieces(type: BodyType, bytesMax: number): AsyncIterable<Buffer>
   /** Sends a whole answer. Resolves when it was handed to the socket. */
   send(
     status: number,
@@ -39,7 +41,8 @@ export interface Exchange {
   readonly streamStarted: boolean
   /** Writes one piece of a stream; resolves once the client has room for more. */
   write(piece: string | Uint8Array): Promise<void> | undefined
-  endStream(): void
+  /** `cut`: without a proper end, for content that cannot say itself that it is not whole. */
+  endStream(how?: 'cut'): void
 }
 
 export interface ExchangeLimits {
@@ -88,6 +91,8 @@ export function openExchange(options: {
   const head = (headers: Readonly<Record<string, string>>): Record<string, string> => ({
     ...options.commonHeaders,
     'x-request-id': requestId,
+    // The same for Anthropic's clients.
+    'request-id': requestId,
     ...added,
     ...headers,
   })
@@ -133,6 +138,8 @@ export function openExchange(options: {
     },
     abort: () => abort.abort(ended),
     readBody: (type) => readBody(request, type, limits),
+    bodyPieces: (type, bytesMax) =>
+      bodyPieces(request, type, { ...limits, bodyBytesMax: bytesMax }),
     send(status, headers, body) {
       if (response.destroyed || response.headersSent) return Promise.resolve()
       const unread = !request.complete
@@ -173,7 +180,13 @@ export function openExchange(options: {
         response.destroy()
       })
     },
-    endStream() {
+    endStream(how) {
+      if (how === 'cut') {
+        // It is the server that leaves.
+        response.off('close', onClose)
+        response.destroy()
+        return
+      }
       response.end(takeUnsent() + (framesChunks ? lastChunk : ''))
     },
     close() {
@@ -217,7 +230,11 @@ function endTurn(): void {
 }
 
 /** Resolves when the socket drained or closed; a reader that takes nothing for too long is given up. */
-function roomToWrite(outlet: Writable, stalledReaderMs: number, giveUp: () => void): Promise<void> {
+export function roomToWrite(
+  outlet: Writable,
+  stalledReaderMs: number,
+  giveUp: () => void,
+): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       clearTimeout(timer)
@@ -251,10 +268,7 @@ async function readBody(
   type: BodyType,
   limits: ExchangeLimits,
 ): Promise<Buffer> {
-  const { pattern, wanted } = bodyTypes[type]
-  if (!pattern.test(request.headers['content-type'] ?? '')) {
-    throw new Fault({ code: 'client.unsupported_media_type', public: wanted })
-  }
+  checkType(request, type)
   const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
   if (encoding !== 'identity' && encoding !== 'gzip') {
     throw new Fault({
@@ -265,6 +279,55 @@ async function readBody(
   if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytesMax) throw tooLarge(limits)
   const bytes = await collectBody(request, limits)
   return encoding === 'gzip' ? unzip(bytes, limits) : bytes
+}
+
+function checkType(request: IncomingMessage, type: BodyType): void {
+  const { pattern, wanted } = bodyTypes[type]
+  if (pattern.test(request.headers['content-type'] ?? '')) return
+  throw new Fault({ code: 'client.unsupported_media_type', public: wanted })
+}
+
+/** Time is bound between pieces, because a large body may take long to arrive. What stops reading leaves the rest to `send`. */
+async function* bodyPieces(
+  request: IncomingMessage,
+  type: BodyType,
+  limits: ExchangeLimits,
+): AsyncGenerator<Buffer> {
+  checkType(request, type)
+  if ((request.headers['content-encoding'] ?? 'identity').trim().toLowerCase() !== 'identity')
+    throw new Fault({
+      code: 'client.unsupported_media_type',
+      public: 'A form with a file is taken without a content encoding.',
+    })
+  if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytesMax) throw tooLarge(limits)
+  let bytes = 0
+  const late = Promise.withResolvers<never>()
+  // Nobody may be waiting when it comes.
+  late.promise.catch(() => {})
+  const timer = setTimeout(() => late.reject(tooSlow(limits)), limits.bodyTimeoutMs)
+  const pieces: AsyncIterator<Buffer> = request.iterator({ destroyOnReturn: false })
+  try {
+    for (;;) {
+      const next = await Promise.race([pieces.next(), late.promise])
+      if (next.done === true) return
+      bytes += next.value.length
+      if (bytes > limits.bodyBytesMax) throw tooLarge(limits)
+      yield next.value
+      timer.refresh()
+    }
+  } catch (error) {
+    if (error instanceof Fault) throw error
+    throw new Fault({ code: 'client.gone', public: 'The client closed the request.', cause: error })
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function tooSlow(limits: ExchangeLimits): Fault {
+  return new Fault({
+    code: 'client.request_timeout',
+    public: `The body did not arrive: nothing came for ${limits.bodyTimeoutMs / 1_000} seconds.`,
+  })
 }
 
 function collectBody(request: IncomingMessage, limits: ExchangeLimits): Promise<Buffer> {

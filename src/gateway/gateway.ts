@@ -1,13 +1,16 @@
 /** The data plane's listener: the list of its routes, what holds for all of them, and how a failed call is answered. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
 import fastify, { type FastifyInstance } from 'fastify'
 import { receiptKeysPath } from '../billing/receipt.ts'
 import { Fault, toFault } from '../platform/fault.ts'
 import { newId } from '../platform/ids.ts'
 import type { GatewayDeps } from './deps.ts'
 import { openExchange, type Exchange, type ExchangeLimits } from './exchange.ts'
+import { logFault } from './fault-log.ts'
 import type { Route, RouteParams } from './route.ts'
-import { routes } from './routes.ts'
+import { routes, sockets } from './routes.ts'
+import { createSocketDoor, findSocket, openResponse } from './sockets/upgrade.ts'
 import { errorHeaders, openAiErrors, toWireError } from './wire/openai/errors.ts'
 
 /** An address that no route has. */
@@ -80,6 +83,19 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
       },
     })
   }
+  const door = createSocketDoor(sockets, options, deps)
+  app.server.on('upgrade', (request: IncomingMessage, transport: Duplex, head: Buffer) => {
+    const route = findSocket(sockets, request)
+    if (!route) return void transport.destroy()
+    const upgrade = { request, transport, head }
+    const response = openResponse(upgrade)
+    const named = { path: `socket ${route.path}`, errors: openAiErrors }
+    // `handle` answers all that fails.
+    return void handle(named, request, response, ({ requestId, ip }) =>
+      door.serve(route, upgrade, { requestId, ip, response }),
+    )
+  })
+  app.addHook('preClose', () => door.drain())
   app.get(receiptKeysPath, (_request, reply) =>
     reply.header('cache-control', 'public, max-age=3600').send(deps.receipts.keySet),
   )
@@ -106,12 +122,21 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
 }
 
 function createListener(options: GatewayOptions): FastifyInstance {
+  // Some clients offer HTTP/2 with every request; that is no reason to leave HTTP/1.1.
+  const shouldUpgradeCallback = (request: IncomingMessage): boolean =>
+    findSocket(sockets, request) !== undefined
   const app = fastify({
     // Time limits against slow and idle clients; Node checks them every second instead of every thirty.
-    requestTimeout: 120_000,
+    // A file of 100 MB may come over a slow line; how long a body may stay silent is bound in exchange.ts.
+    requestTimeout: 900_000,
     connectionTimeout: 0,
     keepAliveTimeout: 65_000,
-    http: { headersTimeout: 10_000, connectionsCheckingInterval: 1_000, maxHeaderSize: 16 * 1024 },
+    http: {
+      headersTimeout: 10_000,
+      connectionsCheckingInterval: 1_000,
+      maxHeaderSize: 16 * 1024,
+      shouldUpgradeCallback,
+    },
     ...(options.tls
       ? {
           https: {
@@ -119,6 +144,7 @@ function createListener(options: GatewayOptions): FastifyInstance {
             minVersion: 'TLSv1.3' as const,
             headersTimeout: 10_000,
             maxHeaderSize: 16 * 1024,
+            shouldUpgradeCallback,
           },
         }
       : {}),
@@ -159,22 +185,15 @@ async function answerFault(
   route: Pick<Route, 'path' | 'errors'>,
   deps: GatewayDeps,
 ): Promise<number> {
-  deps.metrics.failed(fault.code)
-  const line = {
-    requestId: exchange.requestId,
-    clientRequestId: clientRequestId(exchange),
-    route: route.path,
-    code: fault.code,
-    internal: fault.internal,
-    param: fault.param,
-  }
-  if (fault.code === 'platform.bug')
-    deps.log.error({ ...line, error: fault.cause }, 'a call failed by a bug')
-  else if (fault.status >= 500) deps.log.warn(line, 'a call failed')
-  else deps.log.info(line, 'a call was refused')
+  const { requestId } = exchange
+  logFault(
+    fault,
+    { requestId, clientRequestId: clientRequestId(exchange), route: route.path },
+    deps,
+  )
   const status = route.errors.status(fault)
   if (!exchange.streamStarted) {
-    const body = JSON.stringify(route.errors.body(fault, exchange.requestId))
+    const body = JSON.stringify(route.errors.body(fault, requestId))
     await exchange.send(status, errorHeaders(fault), body)
   }
   return status

@@ -3,6 +3,7 @@
  * or at the client's departure, and leaving it settles the bill.
  */
 import type { Principal } from '../identity/principal.ts'
+import type { Seal } from '../platform/seal.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Exchange } from './exchange.ts'
 import type { GatewayDeps } from './deps.ts'
@@ -34,7 +35,9 @@ export async function perform(
   deps: GatewayDeps,
 ): Promise<void> {
   const { endpoint, exchange, caller, body } = call
-  const work = await endpoint.parse(body, exchange.headers)
+  const { headers } = exchange
+  const seal = (): Seal => deps.sealFor(caller.tenantId)
+  const work = await endpoint.parse(body, { headers, fieldPolicy: deps.fieldPolicy, seal })
   const model = resolveModel(caller, work, deps, call.terms)
   const leg = await claimLeg({ caller, exchange, endpoint: endpoint.path, body }, deps)
   const job = { caller, model, work, exchange, leg }

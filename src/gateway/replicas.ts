@@ -1,5 +1,6 @@
 /** The replicas that this gateway can reach: their engines, and what it knows of them from its own traffic. */
 import type { Engine, StreamPart } from '../engines/engine.ts'
+import { mayGoTo } from '../identity/residency.ts'
 import { planAttempts, type Candidate } from '../router/router.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { ReplicaRecord } from '../fleet/fleet.ts'
@@ -8,6 +9,8 @@ export interface Replica {
   readonly id: string
   readonly modelId: string
   readonly engineModel: string
+  /** Where prompts go that are sent to it; `undefined` when nobody has said. */
+  readonly location: string | undefined
   readonly engine: Engine
 }
 
@@ -22,8 +25,10 @@ export interface EngineAnswer {
 export interface Replicas {
   /** Replaces the known set; engines that stay keep their connections and their record. */
   apply(records: readonly ReplicaRecord[]): void
-  /** The attempts for a model, best first; empty when no replica serves it. */
-  plan(modelId: string): readonly Replica[]
+  /** The attempts for a model, best first, at places where the caller's prompts may go; empty when no such replica serves it. */
+  plan(modelId: string, allowedLocations: readonly string[]): readonly Replica[]
+  /** Whether the model is served, but only where the caller's prompts may not go. */
+  isDenied(modelId: string, allowedLocations: readonly string[]): boolean
   began(replica: Replica): void
   ended(replica: Replica): void
   succeeded(replica: Replica): void
@@ -69,6 +74,8 @@ export function createReplicas(options: {
           record.engineKind,
           record.engineModel,
           record.sealedKey,
+          record.location,
+          record.settings,
         ])
         const known = before.get(record.id)
         const entry = known?.fingerprint === fingerprint ? known : open(record, fingerprint)
@@ -77,9 +84,16 @@ export function createReplicas(options: {
       }
       for (const entry of before.values()) if (!isCurrent(entry)) retire(entry)
     },
-    plan(modelId) {
+    isDenied(modelId, allowedLocations) {
       const known = byModel.get(modelId)
-      if (!known) return []
+      return (
+        known !== undefined &&
+        !known.some(({ replica }) => mayGoTo(replica.location, allowedLocations))
+      )
+    },
+    plan(modelId, allowedLocations) {
+      const all = byModel.get(modelId) ?? []
+      const known = all.filter(({ replica }) => mayGoTo(replica.location, allowedLocations))
       if (known.length === 1 && known[0]) return [known[0].replica]
       turn += 1
       const candidates: Candidate[] = known.map((entry) => ({
@@ -124,6 +138,7 @@ export function createReplicas(options: {
       id: record.id,
       modelId: record.modelId,
       engineModel: record.engineModel,
+      location: record.location,
       engine: options.connect(record),
     }
     const entry = { replica, fingerprint, inFlight: 0, failuresInARow: 0, failedAtMs: 0 }

@@ -43,6 +43,7 @@ function withReplicas(count: number): SnapshotRecords {
       ...replica,
       id: `rep_${index}`,
       sealedKey: undefined,
+      location: 'local',
     })),
   }
 }

@@ -2,14 +2,25 @@
 import type { UsageUnits } from '../billing/usage.ts'
 import type { EngineTask } from '../engines/engine.ts'
 
+/** Something that not every model of a kind can take, and the field that asks for it. */
+export interface Need {
+  /** One of the words in a model's capabilities: `vision`, `audio`, `files`. */
+  readonly capability: string
+  readonly param: string
+}
+
 export interface Work {
   readonly endpoint: string
   /** A model's id or alias, as the client wrote it. */
   readonly modelName: string
+  /** Where the caller has no model of that name, the only one of theirs that is made for the first of the tasks stands in for it. */
+  readonly acceptsOnlyModel?: boolean | undefined
   /** Whether the client wants a stream. */
   readonly streamed: boolean
   /** The ways to do it, best first: what the model can do decides (stages/resolve-model.ts). */
   readonly tasks: readonly [EngineTask, ...EngineTask[]]
+  /** What the model must be able to take beside text. */
+  readonly needs?: readonly Need[] | undefined
   readonly estimatedInputTokens: number
   /** More input tokens than this cannot come from this body; an engine that claims them is not believed. */
   readonly inputTokensMax: number

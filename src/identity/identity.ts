@@ -13,6 +13,7 @@ import {
   type TenantRecord,
 } from './key-records.ts'
 import { parseNetwork } from './network.ts'
+import { placePattern } from './residency.ts'
 import { platformRights, tenantRights, type Permission } from './role.ts'
 import * as store from './store.ts'
 
@@ -49,7 +50,12 @@ export interface ApiKey extends store.ApiKeyRow {
 /** A tenant is charged in the currency of its price list, for as long as it lives. Without a plan it has no limits but its own. */
 export async function createTenant(
   tx: Tx,
-  tenant: { name: string; priceListId: string; planId?: string | undefined },
+  tenant: {
+    name: string
+    priceListId: string
+    planId?: string | undefined
+    allowedLocations?: readonly string[] | undefined
+  },
 ): Promise<Tenant> {
   const currency = await currencyOf(tx, tenant.priceListId)
   if (tenant.planId !== undefined) await checkPlan(tx, tenant.planId, currency)
@@ -60,6 +66,7 @@ export async function createTenant(
       price_list_id: tenant.priceListId,
       currency,
       plan_id: tenant.planId,
+      allowed_locations: placesOf(tenant.allowedLocations),
     }),
   )
 }
@@ -81,6 +88,8 @@ export async function updateTenant(
     priceListId?: string | undefined
     /** `null` takes the tenant off its plan. */
     planId?: string | null | undefined
+    /** Replaces all; none leaves our own machines only. */
+    allowedLocations?: readonly string[] | undefined
   },
 ): Promise<Tenant> {
   if (change.priceListId !== undefined) {
@@ -102,9 +111,20 @@ export async function updateTenant(
       state: change.state,
       price_list_id: change.priceListId,
       plan_id: change.planId,
+      allowed_locations: placesOf(change.allowedLocations),
     }),
   )
   return row ?? notFound('tenant')
+}
+
+function placesOf(places: readonly string[] | undefined): string[] | undefined {
+  if (places?.every((place) => placePattern.test(place)) === false)
+    throw refuse(
+      'client.invalid_request',
+      'Each place is the code of a country or a region, such as FR, EU or US.',
+      'allowedLocations',
+    )
+  return places && [...new Set(places)].toSorted()
 }
 
 async function currencyOf(tx: Tx, priceListId: string): Promise<string> {
@@ -409,8 +429,9 @@ type RowOf<Select extends (...args: never[]) => Promise<readonly unknown[]>> = A
 >[number]
 
 function toTenantRecord(row: RowOf<typeof store.selectTenantRecords>): TenantRecord {
-  const { id, currency, price_list_id: priceListId, state } = row
-  return { id, currency, priceListId, active: state === 'active' }
+  const { id, currency, price_list_id: priceListId, state, allowed_locations: allowed } = row
+  const allowedLocations = allowed.length > 0 ? allowed : undefined
+  return { id, currency, priceListId, active: state === 'active', allowedLocations }
 }
 
 function toProjectRecord(row: RowOf<typeof store.selectProjectRecords>): ProjectRecord {

@@ -170,3 +170,26 @@ test('refusals never quote the secret', () => {
     expect(JSON.stringify(answer)).not.toContain(secret.slice(-30))
   }
 })
+
+test('work that a key asked for earlier goes on as long as the key lives, through a rotation, from no address at all', () => {
+  const allowedIps = ['203.0.113.0/24']
+  const old = make({ secretExpiresAtMs: nowMs, allowedIps, allowedModels: ['a'] })
+  const fresh = make({ allowedIps, allowedModels: ['a'] })
+  const directory = directoryOf(old.record, fresh.record)
+  expect(directory.recall('key_a', nowMs)).toMatchObject({
+    outcome: 'accepted',
+    principal: { apiKeyId: 'key_a', tenantId: 'ten_a', projectId: 'prj_a', allowedModels: ['a'] },
+  })
+})
+
+test.each([
+  ['revoked', { revoked: true }],
+  ['expired', { expiresAtMs: nowMs }],
+  ['of a suspended tenant', { tenantId: 'ten_b' }],
+  ['of an archived project', { projectId: 'prj_b' }],
+  ['without a valid secret', { secretExpiresAtMs: nowMs }],
+] as const)('a key that is %s has nothing done any more', (_, change) => {
+  const directory = directoryOf(make(change).record)
+  expect(directory.recall('key_a', nowMs)).toMatchObject({ outcome: 'refused' })
+  expect(directory.recall('key_other', nowMs)).toMatchObject({ outcome: 'refused' })
+})

@@ -1,4 +1,4 @@
-/** The one way to authenticate with a key. Pure. */
+/** The one way to authenticate with a key, and to ask later whether it still may. Pure. */
 import { timingSafeEqual } from 'node:crypto'
 import { digestSecret, parseSecret } from './api-key.ts'
 import type { KeyEntry, KeyRecords } from './key-records.ts'
@@ -20,9 +20,13 @@ export interface KeyDirectory {
     readonly ip: string
     readonly nowMs: number
   }): Authentication
+  /** Whether a key that has asked for work earlier may still have it done; no secret is presented, and no address is involved. */
+  recall(apiKeyId: string, nowMs: number): Authentication
 }
 
-type KeyLookup = Pick<KeyRecords, 'find' | 'tenant' | 'isProjectActive'>
+const nowhere: readonly string[] = []
+
+type KeyLookup = Pick<KeyRecords, 'find' | 'ofKey' | 'tenant' | 'isProjectActive'>
 
 export function createKeyDirectory(
   records: KeyLookup,
@@ -44,6 +48,14 @@ export function createKeyDirectory(
       if (!entry || !pepper || !matches) return refuse('auth.invalid_key', 'unknown key')
       return judge(entry, { records, ip, nowMs })
     },
+    recall(apiKeyId, nowMs) {
+      // All secrets of a key say the same of the key itself.
+      const entry = records
+        .ofKey(apiKeyId)
+        .find(({ record }) => !isPast(record.secretExpiresAtMs, nowMs))
+      if (!entry) return refuse('auth.invalid_key', `${apiKeyId} has no valid secret`)
+      return judge(entry, { records, ip: undefined, nowMs })
+    },
   }
 }
 
@@ -55,7 +67,8 @@ function judge(
     nowMs,
   }: {
     readonly records: KeyLookup
-    readonly ip: string
+    /** `undefined` where none is involved. */
+    readonly ip: string | undefined
     readonly nowMs: number
   },
 ): Authentication {
@@ -69,7 +82,7 @@ function judge(
   if (isPast(key.secretExpiresAtMs, nowMs)) {
     return refuse('auth.invalid_key', `${apiKeyId}: this secret was replaced by a rotation`)
   }
-  if (entry.networks && !isWithin(ip, entry.networks)) {
+  if (ip !== undefined && entry.networks && !isWithin(ip, entry.networks)) {
     return refuse('auth.ip_not_allowed', `${apiKeyId}: address not on its list`)
   }
   const { currency, priceListId } = tenant
@@ -80,6 +93,7 @@ function judge(
     currency,
     priceListId,
     allowedModels: key.allowedModels,
+    allowedLocations: tenant.allowedLocations ?? nowhere,
   }
   return { outcome: 'accepted', principal }
 }

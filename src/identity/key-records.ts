@@ -27,6 +27,8 @@ export interface TenantRecord {
   readonly currency: string
   readonly priceListId: string
   readonly active: boolean
+  /** Places where its prompts may go besides our own machines; none when left out, as in copies of earlier versions. */
+  readonly allowedLocations?: readonly string[] | undefined
 }
 
 export interface ProjectRecord {
@@ -54,6 +56,8 @@ export interface KeyEntry {
 
 export interface KeyRecords {
   find(publicId: string): KeyEntry | undefined
+  /** All secrets of a key. */
+  ofKey(apiKeyId: string): readonly KeyEntry[]
   tenant(tenantId: string): TenantRecord | undefined
   isProjectActive(projectId: string): boolean
   add(records: Partial<IdentityRecords>): void
@@ -85,6 +89,8 @@ export function createKeyRecords(records: Partial<IdentityRecords> = {}): KeyRec
   add(records)
   return {
     find: (publicId) => entries.get(publicId),
+    ofKey: (apiKeyId) =>
+      (publicIds.get(apiKeyId) ?? []).flatMap((publicId) => entries.get(publicId) ?? []),
     tenant: (tenantId) => tenants.get(tenantId),
     isProjectActive: (projectId) => projects.get(projectId)?.active ?? false,
     add,

@@ -7,4 +7,6 @@ export interface Principal {
   readonly priceListId: string
   /** Ids or aliases; `undefined` means every model that is offered. */
   readonly allowedModels: readonly string[] | undefined
+  /** Places besides our own machines where the tenant's prompts may go (residency.ts). */
+  readonly allowedLocations: readonly string[]
 }

@@ -21,6 +21,8 @@ export type Permission =
   | 'limits:write'
   | 'credit:read'
   | 'credit:write'
+  | 'batches:read'
+  | 'batches:write'
   | 'audit:read'
 
 /** Provider's staff and machines: they act on every tenant. */
@@ -51,6 +53,8 @@ export const platformRights: Readonly<Record<PlatformRole, readonly Permission[]
     'limits:write',
     'credit:read',
     'credit:write',
+    'batches:read',
+    'batches:write',
     'audit:read',
   ],
   auditor: [
@@ -64,6 +68,7 @@ export const platformRights: Readonly<Record<PlatformRole, readonly Permission[]
     'plans:read',
     'limits:read',
     'credit:read',
+    'batches:read',
     'audit:read',
   ],
   agent: ['fleet:report'],
@@ -82,6 +87,8 @@ export const tenantRights: Readonly<Record<TenantRole, readonly Permission[]>> =
     'limits:read',
     'limits:write',
     'credit:read',
+    'batches:read',
+    'batches:write',
     'audit:read',
   ],
   admin: [
@@ -95,9 +102,19 @@ export const tenantRights: Readonly<Record<TenantRole, readonly Permission[]>> =
     'limits:read',
     'limits:write',
     'credit:read',
+    'batches:read',
+    'batches:write',
     'audit:read',
   ],
-  developer: ['tenants:read', 'projects:read', 'keys:read', 'usage:read', 'limits:read'],
+  developer: [
+    'tenants:read',
+    'projects:read',
+    'keys:read',
+    'usage:read',
+    'limits:read',
+    'batches:read',
+    'batches:write',
+  ],
   billing: ['tenants:read', 'usage:read', 'limits:read', 'credit:read'],
   auditor: [
     'tenants:read',
@@ -107,6 +124,7 @@ export const tenantRights: Readonly<Record<TenantRole, readonly Permission[]>> =
     'usage:read',
     'limits:read',
     'credit:read',
+    'batches:read',
     'audit:read',
   ],
 }

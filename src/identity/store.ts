@@ -14,6 +14,7 @@ export interface IdentityTables {
     price_list_id: string
     plan_id: string | null
     state: Generated<'active' | 'suspended'>
+    allowed_locations: Generated<string[]>
     created_at: CreatedAt
   }
   projects: {
@@ -86,6 +87,7 @@ export const insertTenant = (
     price_list_id: string
     currency: string
     plan_id?: string | undefined
+    allowed_locations?: string[] | undefined
   },
 ): Promise<TenantRow> =>
   tx.insertInto('tenants').values(row).returningAll().executeTakeFirstOrThrow()
@@ -110,6 +112,7 @@ export const updateTenant = (
     state?: 'active' | 'suspended' | undefined
     price_list_id?: string | undefined
     plan_id?: string | null | undefined
+    allowed_locations?: string[] | undefined
   },
 ): Promise<TenantRow | undefined> =>
   tx.updateTable('tenants').set(change).where('id', '=', tenantId).returningAll().executeTakeFirst()
@@ -343,7 +346,9 @@ export const selectKeyRecords = (tx: IdentitySql, selection: RecordSelection) =>
 }
 
 export const selectTenantRecords = (tx: IdentitySql, selection: RecordSelection) => {
-  const tenants = tx.selectFrom('tenants').select(['id', 'currency', 'price_list_id', 'state'])
+  const tenants = tx
+    .selectFrom('tenants')
+    .select(['id', 'currency', 'price_list_id', 'state', 'allowed_locations'])
   if ('ids' in selection) return tenants.where('id', '=', anyOf(selection.ids)).execute()
   return tenants
     .where('id', '>', selection.after ?? '')

@@ -25,6 +25,7 @@ export const faultCodes = {
   'catalog.model_not_found': 404,
   'catalog.price_missing': 503,
   'catalog.capability_missing': 400,
+  'catalog.residency_denied': 403,
   'capacity.no_replica': 503,
   'capacity.overloaded': 503,
   'capacity.draining': 503,

@@ -12,6 +12,11 @@ export interface Seal {
 const nonceBytes = 12
 const tagBytes = 16
 
+/** For content that has a key of its own, which is sealed with another one beside it: who forgets that, has forgotten the content. */
+export function newSealingKey(): Buffer {
+  return randomBytes(32)
+}
+
 export function createSeal(key: Buffer): Seal {
   assert(key.length === 32, 'a sealing key has 32 bytes')
   return {

@@ -71,11 +71,9 @@ const responseFormat = z.discriminatedUnion('type', [
 const penalty = z.number().min(-2).max(2).nullish()
 const count = z.number().int().min(1).nullish()
 
-const schema = z.object({
+/** What a chat and a completion have in common. */
+export const generationFields = {
   model: z.string().nullish(),
-  messages: z.array(message).min(1).max(messagesMax),
-  max_tokens: count,
-  max_completion_tokens: count,
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   top_k: z.number().int().min(0).nullish(),
@@ -83,7 +81,7 @@ const schema = z.object({
   repetition_penalty: z.number().min(0).max(10).nullish(),
   frequency_penalty: penalty,
   presence_penalty: penalty,
-  n: z.number().int().min(1).max(choicesMax).nullish(),
+  min_tokens: z.number().int().min(0).max(0, 'is not supported by this model server').nullish(),
   stop: z
     .union([z.string().max(stopLengthMax), z.array(z.string().max(stopLengthMax)).max(stopsMax)])
     .nullish(),
@@ -92,6 +90,26 @@ const schema = z.object({
     .record(z.string().regex(/^\d+$/, 'keys are token ids'), z.number().min(-100).max(100))
     .refine((biases) => Object.keys(biases).length <= biasesMax, 'too many entries')
     .nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z
+    .object({
+      include_usage: z.boolean().nullish(),
+      continuous_usage_stats: z.boolean().nullish(),
+    })
+    .nullish(),
+  /** Extensions that other engines share: never end by oneself; whose cached prefixes may be used. */
+  ignore_eos: z.boolean().nullish(),
+  cache_salt: z.string().max(200).nullish(),
+}
+const generation = z.object(generationFields)
+type Generation = z.infer<typeof generation>
+
+const schema = z.object({
+  ...generationFields,
+  messages: z.array(message).min(1).max(messagesMax),
+  max_tokens: count,
+  max_completion_tokens: count,
+  n: z.number().int().min(1).max(choicesMax).nullish(),
   logprobs: z.boolean().nullish(),
   top_logprobs: z.number().int().min(0).max(topLogprobsMax).nullish(),
   response_format: responseFormat.nullish(),
@@ -103,16 +121,11 @@ const schema = z.object({
     ])
     .nullish(),
   parallel_tool_calls: z.boolean().nullish(),
-  stream: z.boolean().nullish(),
-  stream_options: z
-    .object({
-      include_usage: z.boolean().nullish(),
-      continuous_usage_stats: z.boolean().nullish(),
-    })
+  reasoning_effort: z.string().max(20).nullish(),
+  /** What the template may ask for beside messages and tools. */
+  chat_template_kwargs: z
+    .record(z.string().max(64), z.union([z.string().max(1_000), z.number(), z.boolean(), z.null()]))
     .nullish(),
-  /** Extensions that other engines share: never end by oneself; whose cached prefixes may be used. */
-  ignore_eos: z.boolean().nullish(),
-  cache_salt: z.string().max(200).nullish(),
 })
 export type WireChatRequest = z.infer<typeof schema>
 
@@ -135,10 +148,7 @@ export function parseChatRequest(value: unknown): WireChatRequest {
   return request
 }
 
-export function samplingOf(
-  request: WireChatRequest,
-  endTokens: readonly number[],
-): SamplingParameters {
+export function samplingOf(request: Generation, endTokens: readonly number[]): SamplingParameters {
   const bias = new Map(
     Object.entries(request.logit_bias ?? {}).map(([token, value]) => [Number(token), value]),
   )
@@ -156,9 +166,19 @@ export function samplingOf(
   }
 }
 
-export function stopsOf(request: WireChatRequest): readonly string[] {
+export function stopsOf(request: Pick<Generation, 'stop'>): readonly string[] {
   const stop = request.stop ?? []
   return (typeof stop === 'string' ? [stop] : stop).filter((text) => text !== '')
+}
+
+/** Variables of the model's chat template. Thinking is on unless the caller says otherwise, in either of the two ways. */
+export function templateVariablesOf(request: WireChatRequest): Readonly<Record<string, unknown>> {
+  const { reasoning_effort: effort, chat_template_kwargs: variables } = request
+  return {
+    enable_thinking: effort !== 'none',
+    ...(effort ? { reasoning_effort: effort } : {}),
+    ...variables,
+  }
 }
 
 export function invalidField(error: z.ZodError): Fault {

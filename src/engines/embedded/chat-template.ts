@@ -4,6 +4,7 @@
  */
 import { Template } from '@huggingface/jinja'
 import { Fault } from '../../platform/fault.ts'
+import { knowsThinking } from './reasoning-reader.ts'
 
 export interface TemplateMessage {
   readonly role: string
@@ -25,8 +26,14 @@ export interface ChatTemplate {
   readonly stops: readonly string[]
   /** Whether the template shows tools to the model, and past calls and their results. */
   readonly knowsTools: boolean
+  /** Whether it was written for models that think between marks before they answer. */
+  readonly knowsThinking: boolean
   /** Throws `client.unsupported_value` when the template refuses the conversation. */
-  render(messages: readonly TemplateMessage[], tools: readonly unknown[] | undefined): string
+  render(
+    messages: readonly TemplateMessage[],
+    tools: readonly unknown[] | undefined,
+    variables?: Readonly<Record<string, unknown>>,
+  ): string
 }
 
 /** For models that bring no template: the form that most were trained on. */
@@ -44,14 +51,19 @@ export function createChatTemplate(
 ): ChatTemplate {
   const text = source ?? chatMl
   const template = new Template(text)
-  const renderRaw = (messages: readonly TemplateMessage[], tools?: readonly unknown[]): string =>
+  const renderRaw = (
+    messages: readonly TemplateMessage[],
+    tools?: readonly unknown[],
+    variables: Readonly<Record<string, unknown>> = {},
+  ): string =>
     template.render({
+      enable_thinking: true,
+      ...variables,
       messages: messages.map(withoutAbsent),
       ...(tools ? { tools } : {}),
       add_generation_prompt: true,
       bos_token: special.bosText,
       eos_token: special.eosText,
-      enable_thinking: true,
     })
   const canSay = (messages: readonly TemplateMessage[], tools?: readonly unknown[]): boolean => {
     try {
@@ -83,14 +95,15 @@ export function createChatTemplate(
   return {
     stops: source === undefined ? [chatMlEnd] : [],
     knowsTools,
-    render(messages, tools) {
+    knowsThinking: knowsThinking(text),
+    render(messages, tools, variables) {
       const adapted = adapt(messages)
       try {
-        return renderRaw(adapted, tools)
+        return renderRaw(adapted, tools, variables)
       } catch {
         // Some templates insist on turns that alternate.
         try {
-          return renderRaw(mergeNeighbours(adapted), tools)
+          return renderRaw(mergeNeighbours(adapted), tools, variables)
         } catch (cause) {
           throw new Fault({
             code: 'client.unsupported_value',

@@ -5,6 +5,8 @@ export interface ChatUsage {
   readonly promptTokens: number
   readonly cachedTokens: number
   readonly completionTokens: number
+  /** Part of `completionTokens`. */
+  readonly reasoningTokens: number
 }
 
 export type WireFinishReason = 'stop' | 'length' | 'tool_calls'
@@ -19,6 +21,7 @@ export interface WireToolCallDelta {
 export interface WireDelta {
   readonly role?: 'assistant'
   readonly content?: string | null
+  readonly reasoning_content?: string
   readonly tool_calls?: readonly WireToolCallDelta[]
 }
 
@@ -36,6 +39,7 @@ export interface ChatWire {
 
 export interface WholeChoice {
   readonly content: string
+  readonly reasoning: string
   readonly toolCalls: readonly {
     readonly id: string
     readonly name: string
@@ -87,6 +91,7 @@ function toWireChoice(choice: WholeChoice, index: number): unknown {
       role: 'assistant',
       content: hasCalls && choice.content === '' ? null : choice.content,
       refusal: null,
+      ...(choice.reasoning === '' ? {} : { reasoning_content: choice.reasoning }),
       ...(hasCalls
         ? {
             tool_calls: choice.toolCalls.map((call) => ({
@@ -102,12 +107,12 @@ function toWireChoice(choice: WholeChoice, index: number): unknown {
   }
 }
 
-function toWireUsage(usage: ChatUsage): unknown {
+export function toWireUsage(usage: ChatUsage): unknown {
   return {
     prompt_tokens: usage.promptTokens,
     completion_tokens: usage.completionTokens,
     total_tokens: usage.promptTokens + usage.completionTokens,
     prompt_tokens_details: { cached_tokens: usage.cachedTokens },
-    completion_tokens_details: { reasoning_tokens: 0 },
+    completion_tokens_details: { reasoning_tokens: usage.reasoningTokens },
   }
 }

@@ -18,6 +18,7 @@ import {
 import { planConversation, type ConversationModel, type ConversationPlan } from './conversation.ts'
 import { sendJson } from './http.ts'
 import type { EngineMetrics } from './metrics.ts'
+import { createReasoningReader } from './reasoning-reader.ts'
 import { foldSeed, toSamplerConfig } from './sampling.ts'
 import type { Scheduler, SequenceResult } from './scheduler.ts'
 import { createToolReader, type ToolEvent } from './tool-reader.ts'
@@ -67,6 +68,7 @@ interface Answer {
   readonly usage: () => ChatUsage
   cachedTokens: number
   completionTokens: number
+  reasoningTokens: number
 }
 
 function createAnswer(promptTokens: number, count: number): Answer {
@@ -74,10 +76,12 @@ function createAnswer(promptTokens: number, count: number): Answer {
     count,
     cachedTokens: 0,
     completionTokens: 0,
+    reasoningTokens: 0,
     usage: () => ({
       promptTokens,
       cachedTokens: answer.cachedTokens,
       completionTokens: answer.completionTokens,
+      reasoningTokens: answer.reasoningTokens,
     }),
   }
   return answer
@@ -87,6 +91,7 @@ function createAnswer(promptTokens: number, count: number): Answer {
 interface ChoiceListener {
   /** The prompt has been computed; the first token follows. */
   readonly onPrompt: () => void
+  readonly onReasoning: (text: string) => void
   readonly onText: (text: string, logprobs: readonly TokenLogprob[] | undefined) => void
   readonly onTool: (event: Exclude<ToolEvent, { type: 'text' }>, id: string) => void
   readonly onFinish: (reason: WireFinishReason) => void
@@ -111,6 +116,7 @@ async function stream(model: ChatModel, call: ChatCall, work: Work): Promise<voi
       }
       send(choice, { role: 'assistant', content: '' })
     },
+    onReasoning: (text) => send(choice, { reasoning_content: text }),
     onText: (content, logprobs) => send(choice, { content }, logprobs),
     onTool(event, id) {
       const { index } = event
@@ -134,6 +140,7 @@ async function stream(model: ChatModel, call: ChatCall, work: Work): Promise<voi
 async function collect(model: ChatModel, call: ChatCall, work: Work): Promise<void> {
   const choices = Array.from({ length: work.answer.count }, () => ({
     content: '',
+    reasoning: '',
     toolCalls: [] as { id: string; name: string; arguments: string }[],
     logprobs: work.request.logprobs ? ([] as TokenLogprob[]) : undefined,
     finishReason: 'stop' as WireFinishReason,
@@ -142,6 +149,9 @@ async function collect(model: ChatModel, call: ChatCall, work: Work): Promise<vo
     const choice = choices[index]
     return {
       onPrompt: () => {},
+      onReasoning(text) {
+        if (choice) choice.reasoning += text
+      },
       onText(text, logprobs) {
         if (!choice) return
         choice.content += text
@@ -222,6 +232,7 @@ async function generateOne(model: ChatModel, work: Work, task: ChoiceTask): Prom
     },
     onToken(token, probabilities) {
       answer.completionTokens += 1
+      if (speak.isThinking()) answer.reasoningTokens += 1
       const piece = text.push(token)
       const logprobs = probabilities && [toWireLogprob(vocabulary, token, probabilities)]
       speak.text(piece.text, logprobs)
@@ -237,12 +248,44 @@ async function generateOne(model: ChatModel, work: Work, task: ChoiceTask): Prom
 }
 
 interface Speaker {
+  /** Whether the next token belongs to what is thought. */
+  isThinking(): boolean
   text(text: string, logprobs: readonly TokenLogprob[] | undefined): void
   finish(result: SequenceResult): void
 }
 
-/** Tells text from tool calls, where the conversation offers tools. */
+/** Tells thoughts from what is said, where the model thinks. Thoughts come without probabilities, as OpenAI's do. */
 function createSpeaker(plan: ConversationPlan, listener: ChoiceListener): Speaker {
+  const reader = createReasoningReader(plan.thinking)
+  const voice = createVoice(plan, listener)
+  /** Of tokens that nobody can tell yet whether they are said. */
+  let held: TokenLogprob[] = []
+  return {
+    isThinking: () => reader.state() === 'thinking',
+    text(text, logprobs) {
+      const piece = reader.push(text)
+      if (piece.reasoning !== '') listener.onReasoning(piece.reasoning)
+      if (reader.state() === 'undecided') {
+        held.push(...(logprobs ?? []))
+        return
+      }
+      if (reader.state() === 'saying') voice.text(piece.text, logprobs && [...held, ...logprobs])
+      held = []
+    },
+    finish(result) {
+      const piece = reader.flush()
+      if (piece.reasoning !== '') listener.onReasoning(piece.reasoning)
+      if (piece.text !== '') voice.text(piece.text, held.length > 0 ? held : undefined)
+      voice.finish(result)
+    },
+  }
+}
+
+/** Tells text from tool calls, where the conversation offers tools. */
+function createVoice(
+  plan: ConversationPlan,
+  listener: ChoiceListener,
+): Omit<Speaker, 'isThinking'> {
   const say = (text: string, logprobs?: readonly TokenLogprob[]): void => {
     if (text !== '' || logprobs) listener.onText(text, logprobs)
   }
@@ -255,16 +298,17 @@ function createSpeaker(plan: ConversationPlan, listener: ChoiceListener): Speake
   }
   const reader = createToolReader(plan.toolFormat)
   const ids: string[] = []
-  const tell = (events: readonly ToolEvent[]): void => {
-    for (const event of events) {
-      if (event.type === 'text') say(event.text)
+  const tell = (events: readonly ToolEvent[], logprobs?: readonly TokenLogprob[]): void => {
+    // Whatever a token says, even where it is held back or belongs to a call, its probability comes with it, and not after.
+    if (logprobs && events[0]?.type !== 'text') say('', logprobs)
+    for (const [index, event] of events.entries()) {
+      if (event.type === 'text') say(event.text, index === 0 ? logprobs : undefined)
       else listener.onTool(event, (ids[event.index] ??= `call_${randomBase62(24)}`))
     }
   }
   return {
     text(text, logprobs) {
-      tell(reader.push(text))
-      if (logprobs) say('', logprobs)
+      tell(reader.push(text), logprobs)
     },
     finish(result) {
       tell(reader.flush())
@@ -273,7 +317,11 @@ function createSpeaker(plan: ConversationPlan, listener: ChoiceListener): Speake
   }
 }
 
-function refuseForeign(model: ChatModel, request: WireChatRequest): void {
+/** Another model's requests, and token ids that are not this model's. */
+export function refuseForeign(
+  model: Pick<ChatModel, 'modelId' | 'vocabulary'>,
+  request: Pick<WireChatRequest, 'model' | 'logit_bias'>,
+): void {
   if (request.model && request.model !== model.modelId) {
     throw new Fault({
       code: 'catalog.model_not_found',

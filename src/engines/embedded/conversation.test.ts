@@ -26,6 +26,8 @@ const bytes: Vocabulary = {
   shield: (text) => text.replaceAll('<end>', '(end)'),
   tokenizePrompt: (text) => Uint32Array.from(Buffer.from(text)),
   tokenizeText: (text) => Uint32Array.from(Buffer.from(text)),
+  tokenizeRaw: (text) => Uint32Array.from(Buffer.from(text)),
+  tokenizeGap: () => undefined,
 }
 
 const tool = (name: string) => ({
@@ -36,8 +38,8 @@ const tool = (name: string) => ({
   },
 })
 
-function plan(fields: object, windowTokens = 4_096) {
-  const template = createChatTemplate(undefined, { bosText: '', eosText: '' })
+function plan(fields: object, windowTokens = 4_096, source?: string) {
+  const template = createChatTemplate(source, { bosText: '', eosText: '' })
   const request = parseChatRequest({ messages: [{ role: 'user', content: 'Hi' }], ...fields })
   const model = { template, vocabulary: bytes, windowTokens, nativeToolFormat: undefined }
   const { prompt, ...rest } = planConversation(request, model)
@@ -123,6 +125,32 @@ test('no text of a caller is a marker: not in messages, names, calls or tools', 
   })
   expect(text).not.toContain(evil)
   expect(text).toContain('(end)')
+})
+
+/** Writes the mark itself, as those of several model families do, and has variables. */
+const thinker =
+  '{% for m in messages %}[{{ m.role }}]{{ m.reasoning_content }}{{ m.content }}{% endfor %}{% if enable_thinking %}<think>{% else %}<think></think>{% endif %}{{ mood }}'
+
+test('a model that thinks does so unless it is asked not to, or has to answer in a form', () => {
+  const thinking = (fields: object) => plan(fields, 4_096, thinker).thinking
+  expect(thinking({})).toBe('opened')
+  expect(thinking({ reasoning_effort: 'high' })).toBe('opened')
+  expect(thinking({ reasoning_effort: 'none' })).toBe('none')
+  expect(thinking({ chat_template_kwargs: { enable_thinking: false } })).toBe('none')
+  expect(thinking({ response_format: { type: 'json_object' } })).toBe('none')
+  expect(thinking({ tools: [tool('look')], tool_choice: 'required' })).toBe('none')
+  expect(thinking({ tools: [tool('look')] })).toBe('opened')
+  expect(plan({}).thinking).toBe('none')
+})
+
+test('thoughts of earlier answers and variables reach the template, and carry no markers', () => {
+  const messages = [
+    { role: 'user', content: 'a' },
+    { role: 'assistant', content: 'b', reasoning_content: 'hm<end>' },
+  ]
+  const { text } = plan({ messages, chat_template_kwargs: { mood: 'calm<end>' } }, 4_096, thinker)
+  expect(text).toContain('[assistant]hm(end)b')
+  expect(text).toContain('calm(end)')
 })
 
 test('what cannot fit is refused before it is tokenized', () => {

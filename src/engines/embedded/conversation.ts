@@ -1,9 +1,15 @@
 /** From a chat request to what the model reads, and to the grammar that its answer follows. Pure. */
 import { Fault } from '../../platform/fault.ts'
-import type { WireChatRequest, WireMessage, WireTool } from './chat-request.ts'
+import {
+  templateVariablesOf,
+  type WireChatRequest,
+  type WireMessage,
+  type WireTool,
+} from './chat-request.ts'
 import { charactersPerTokenMax, refuseHopeless, tooLong } from './context-length.ts'
 import type { ChatTemplate, TemplateMessage } from './chat-template.ts'
 import { createGrammarRules, quote, type GrammarRules } from './json-schema-grammar.ts'
+import { thinkingStart, type ThinkingStart } from './reasoning-reader.ts'
 import { explainedToolFormat, explainTools, callsToText, type ToolFormat } from './tool-format.ts'
 import type { Vocabulary } from './vocabulary.ts'
 
@@ -14,6 +20,8 @@ export interface ConversationPlan {
   readonly toolFormat: ToolFormat | undefined
   /** The caller named the function, so a call is no news: it ends with `stop`. */
   readonly isForcedByName: boolean
+  /** How the answer begins, where the model thinks. */
+  readonly thinking: ThinkingStart
 }
 
 export interface ConversationModel {
@@ -40,13 +48,21 @@ export function planConversation(
   const toolFormat =
     tools.length === 0 ? undefined : (model.nativeToolFormat ?? explainedToolFormat)
   const messages = request.messages.map((message) => toTemplateMessage(message))
-  const rendered = render(model, shieldDeep(messages, vocabulary), shieldDeep(tools, vocabulary))
+  const rendered = render(model, {
+    messages: shieldDeep(messages, vocabulary),
+    tools: shieldDeep(tools, vocabulary),
+    variables: shieldDeep(templateVariablesOf(request), vocabulary),
+  })
   refuseHopeless(limit, rendered, vocabulary.tokenizeText)
   const prompt = vocabulary.tokenizePrompt(rendered)
   if (prompt.length >= windowTokens) throw tooLong(limit, prompt.length, true)
   return {
     prompt,
     grammar: grammarOf(request, tools, toolFormat),
+    thinking:
+      model.template.knowsThinking && beginsFreely(request, toolFormat)
+        ? thinkingStart(rendered)
+        : 'none',
     toolFormat,
     isForcedByName:
       toolFormat !== undefined &&
@@ -57,12 +73,18 @@ export function planConversation(
 
 function render(
   { template, nativeToolFormat }: ConversationModel,
-  messages: readonly TemplateMessage[],
-  tools: readonly WireTool[],
+  said: {
+    readonly messages: readonly TemplateMessage[]
+    readonly tools: readonly WireTool[]
+    readonly variables: Readonly<Record<string, unknown>>
+  },
 ): string {
-  if (nativeToolFormat) return template.render(messages, tools.length > 0 ? tools : undefined)
-  if (tools.length > 0) return template.render(explainTools(messages, tools), undefined)
-  return template.render(messages.map(callsToText), undefined)
+  const { messages, tools, variables } = said
+  if (nativeToolFormat) {
+    return template.render(messages, tools.length > 0 ? tools : undefined, variables)
+  }
+  if (tools.length > 0) return template.render(explainTools(messages, tools), undefined, variables)
+  return template.render(messages.map(callsToText), undefined, variables)
 }
 
 function toTemplateMessage(message: WireMessage): TemplateMessage {
@@ -121,6 +143,12 @@ function grammarOf(
   if (choice !== 'auto') return rules.text(calls)
   if (json !== undefined) return rules.text(`${calls} | ${json}`)
   return rules.text(textOrCalls(rules, calls, format.opening))
+}
+
+/** A grammar that holds from the first token leaves no room for thoughts. */
+function beginsFreely(request: WireChatRequest, format: ToolFormat | undefined): boolean {
+  const isText = (request.response_format?.type ?? 'text') === 'text'
+  return isText && (format === undefined || (request.tool_choice ?? 'auto') === 'auto')
 }
 
 function jsonRule(rules: GrammarRules, request: WireChatRequest): string | undefined {

@@ -294,6 +294,91 @@ test('left to itself the model may talk, also about past calls', async () => {
   expect(Boolean(message?.content) || Boolean(message?.tool_calls?.length)).toBe(true)
 })
 
+interface Completion {
+  readonly choices: readonly {
+    readonly index: number
+    readonly text: string
+    readonly finish_reason: string
+    readonly logprobs: {
+      readonly tokens: readonly string[]
+      readonly token_logprobs: readonly (number | null)[]
+      readonly top_logprobs: readonly (Readonly<Record<string, number>> | null)[]
+      readonly text_offset: readonly number[]
+    } | null
+  }[]
+  readonly usage: { readonly prompt_tokens: number; readonly completion_tokens: number }
+}
+
+async function complete(parameters: object): Promise<Completion> {
+  const response = await post(chatEngine, '/v1/completions', { temperature: 0, ...parameters })
+  expect(response.status).toBe(200)
+  return jsonOf<Completion>(response)
+}
+
+test('a completion goes on where each prompt ends, text and token ids alike', async () => {
+  const prompt = ['The', 'The capital of France is']
+  const texts = await complete({ prompt, n: 2, max_tokens: 3 })
+  expect(texts.choices.map(({ index }) => index)).toEqual([0, 1, 2, 3])
+  expect(texts.choices[2]?.text).toContain('Paris')
+  expect(texts.choices[3]?.text).toBe(texts.choices[2]?.text)
+  expect(texts.usage.completion_tokens).toBe(12)
+  // 504 is the id of "The" in this vocabulary.
+  const [tokens] = (await complete({ prompt: [504], max_tokens: 3 })).choices
+  expect(tokens?.text).toBe(texts.choices[0]?.text)
+  expect(tokens?.finish_reason).toBe('length')
+})
+
+test("an echoed prompt comes with its tokens' probabilities, as they were when they were written", async () => {
+  const prompt = 'The capital of France is'
+  const written = await complete({ prompt, max_tokens: 1, logprobs: 0 })
+  const [word] = written.choices
+  const full = prompt + (word?.text ?? '')
+  const read = await complete({ prompt: full, max_tokens: 0, logprobs: 2, echo: true })
+  const [choice] = read.choices
+  expect(choice?.text).toBe(full)
+  expect(choice?.logprobs?.tokens.join('')).toBe(full)
+  expect(choice?.logprobs?.token_logprobs[0]).toBeNull()
+  expect(
+    choice?.logprobs?.top_logprobs.slice(1).map((top) => Object.keys(top ?? {}).length),
+  ).toEqual(choice?.logprobs?.tokens.slice(1).map(() => 2))
+  expect(choice?.logprobs?.token_logprobs.at(-1)).toBeCloseTo(
+    word?.logprobs?.token_logprobs[0] ?? NaN,
+    1,
+  )
+  expect(choice?.logprobs?.text_offset.at(-1)).toBe(prompt.length)
+  expect(read.usage).toMatchObject({ completion_tokens: 0 })
+})
+
+test('a completion streams its echo first, and ends before a stop text', async () => {
+  const response = await post(chatEngine, '/v1/completions', {
+    prompt: 'The capital of France is',
+    temperature: 0,
+    max_tokens: 20,
+    echo: true,
+    stop: ['Paris'],
+    stream: true,
+    stream_options: { include_usage: true },
+  })
+  const events = (await response.text()).split('\n\n').filter((event) => event !== '')
+  expect(events.pop()).toBe('data: [DONE]')
+  const chunks = events.map((event) => JSON.parse(event.slice('data: '.length)))
+  expect(chunks[0].choices[0].text).toBe('The capital of France is')
+  const text = chunks.map((chunk) => chunk.choices[0]?.text ?? '').join('')
+  expect(text).not.toContain('Paris')
+  expect(chunks.at(-2).choices[0].finish_reason).toBe('stop')
+  expect(chunks.at(-1).usage.prompt_tokens).toBeGreaterThan(4)
+})
+
+test('two choices at once are weighed as each alone would be', async () => {
+  const sampled = { logprobs: true, top_logprobs: 1, max_tokens: 6, temperature: 1, seed: 4 }
+  const alone = await ask('Tell me a story.', sampled)
+  const both = await ask('Tell me a story.', { ...sampled, n: 2 })
+  const logprobsOf = (answer: Answer) =>
+    answer.choices[0]?.logprobs?.content.map((entry) => entry.logprob.toFixed(1))
+  expect(logprobsOf(both)).toEqual(logprobsOf(alone))
+  expect(both.choices[1]?.logprobs?.content).toHaveLength(6)
+})
+
 test('an answer whose client left is not computed to its end', async () => {
   const before = await metric('generated_tokens_total')
   const controller = new AbortController()
@@ -330,6 +415,11 @@ test('what does not fit or makes no sense is refused with its reason', async () 
   expect(await refusal({ messages, model: 'other' })).toMatchObject({ status: 404 })
   const image = { type: 'image_url', image_url: { url: 'data:,' } }
   expect((await refusal({ messages: [{ role: 'user', content: [image] }] })).status).toBe(400)
+  expect(await refusal({ messages, min_tokens: 5 })).toMatchObject({ param: 'min_tokens' })
+  const gap = await post(chatEngine, '/v1/completions', { prompt: 'a', suffix: 'b', max_tokens: 1 })
+  expect([gap.status, (await jsonOf<Refusal>(gap)).error.param]).toEqual([400, 'suffix'])
+  const foreign = await post(chatEngine, '/v1/completions', { prompt: [9_999_999] })
+  expect(foreign.status).toBe(400)
   const pattern = { name: 'a', strict: true, schema: { type: 'string', pattern: 'a' } }
   expect(
     await refusal({ messages, response_format: { type: 'json_schema', json_schema: pattern } }),

@@ -13,6 +13,10 @@ export interface NativeModel {
   detokenize(tokens: Uint32Array, renderSpecial: boolean): string
   tokenBos(): number
   tokenEos(): number
+  /** Markers for filling in between a beginning and an end; -1 where the model has none. */
+  prefixToken(): number
+  suffixToken(): number
+  middleToken(): number
   shouldPrependBosToken(): boolean
   isEogToken(token: number): boolean
   getTokenAttributes(token: number): number

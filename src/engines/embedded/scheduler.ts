@@ -26,6 +26,13 @@ export interface SequenceRequest {
   readonly signal: AbortSignal
   /** The prompt will be computed from now on; its first `reusedTokens` tokens are in the cache. */
   readonly onStart: (reusedTokens: number) => void
+  /**
+   * Each token of the prompt, and how likely the model found it; the first one has nothing before it. A prompt that is watched is computed anew, and
+   * costs some milliseconds a token.
+   */
+  readonly onPromptToken?:
+    | ((token: number, probabilities: TokenProbabilities | undefined) => void)
+    | undefined
   /** The prompt has been computed. */
   readonly onPrompt: () => void
   /** Returns false when the answer is complete. Must not throw. */
@@ -75,6 +82,8 @@ const overloadedRetryMs = 1_000
 const stepMsTarget = 90
 /** Smaller batches waste a slow machine's time: 8 tokens at once cost a tenth more than 16. */
 const stepTokensMin = 8
+/** Of a prompt whose tokens are all asked for: each is read one by one. */
+const watchedTokensMax = 8
 /** Weight of the newest step in the running average of a token's cost. */
 const costSmoothing = 0.2
 
@@ -87,6 +96,8 @@ interface Sequence {
 interface Running extends Sequence {
   readonly slot: number
   readonly sampler: NativeSampler
+  /** Picks nothing: it only tells the distribution that the model itself gave. One each, for they work at the same time. */
+  readonly observer: NativeSampler | undefined
   /** What the slot's cache holds once the step under way is done. */
   readonly cached: number[]
   readonly positionsMax: number
@@ -114,9 +125,6 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   let isStopping = false
   let tokenCostMs = stepMsTarget / stepTokensMin
   let answerCredit = 0
-  /** Picks nothing: it only tells the distribution that the model itself gave. */
-  const observer = model.newSampler()
-  observer.applyConfig({ temperature: 0 })
 
   return {
     refuseWhenFull(count) {
@@ -189,7 +197,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     const slot = slots[index]
     assert(slot, 'the chosen slot exists')
     const sampler = createSampler(request)
-    const kept = keep(index, reusedTokens)
+    const kept = keep(index, request.onPromptToken ? 0 : reusedTokens)
     free.delete(index)
     slot.tokens.length = kept
     slot.salt = request.salt
@@ -199,6 +207,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       ...sequence,
       slot: index,
       sampler,
+      observer: createObserver(request),
       cached: slot.tokens,
       // The newest token is not computed until the next one is wanted, so it takes no position.
       positionsMax: Math.min(
@@ -223,6 +232,16 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     return sampler
   }
 
+  function createObserver({
+    topLogprobs,
+    onPromptToken,
+  }: SequenceRequest): NativeSampler | undefined {
+    if (topLogprobs === undefined && !onPromptToken) return undefined
+    const observer = model.newSampler()
+    observer.applyConfig({ temperature: 0 })
+    return observer
+  }
+
   /** Cuts the slot's cache to its first tokens; recurrent models cannot forget a part, and start over. */
   function keep(index: number, tokens: number): number {
     if (tokens > 0 && context.removeTokenCellsFromSequence(index, tokens, -1)) return tokens
@@ -232,40 +251,70 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   async function step(): Promise<void> {
     const stepTokens = Math.max(stepTokensMin, Math.floor(stepMsTarget / tokenCostMs))
-    const { parts, credit } = planStep(
+    const { parts: planned, credit } = planStep(
       running,
       Math.min(stepTokens, options.batchTokens),
       answerCredit,
     )
     answerCredit = credit
+    const parts = planned.map(({ sequence, tokens }) => ({
+      sequence,
+      tokens: isWatched(sequence) ? Math.min(tokens, watchedTokensMax) : tokens,
+    }))
     const total = parts.reduce((sum, part) => sum + part.tokens, 0)
     context.initBatch(total)
-    const sampled: { sequence: Running; position: number }[] = []
-    for (const { sequence, tokens } of parts) {
-      const isLast = tokens === sequence.pending.length
-      const computed = sequence.pending.subarray(0, tokens)
-      const [position] = context.addToBatch(
-        sequence.slot,
-        sequence.cached.length,
-        computed,
-        isLast ? Uint32Array.of(tokens - 1) : none,
-      )
-      for (const token of computed) sequence.cached.push(token)
-      sequence.pending = sequence.pending.subarray(tokens)
-      if (isLast && position !== undefined) sampled.push({ sequence, position })
-    }
+    const computed = parts.map(({ sequence, tokens }) => addToBatch(sequence, tokens))
     const startedMs = clock.monotonicMs()
     await context.decodeBatch()
     learnCost(total, clock.monotonicMs() - startedMs)
     // All have to end, even when one fails: a sampler in use must not be disposed of.
-    const picks = await Promise.allSettled(
-      sampled.map(({ sequence, position }) => pick(sequence, position)),
-    )
-    for (const [index, { sequence }] of sampled.entries()) {
+    const picks = await Promise.allSettled(computed.map(read))
+    for (const [index, { sequence, isPromptDone }] of computed.entries()) {
       const picked = picks[index]
-      if (picked?.status === 'fulfilled') advance(sequence, picked.value)
-      else fail(sequence, picked?.reason)
+      if (picked?.status !== 'fulfilled') fail(sequence, picked?.reason)
+      else if (isPromptDone) advance(sequence, picked.value)
     }
+  }
+
+  function addToBatch(sequence: Running, tokens: number): Computed {
+    const isPromptDone = tokens === sequence.pending.length
+    const firstToken = sequence.cached.length
+    const added = sequence.pending.subarray(0, tokens)
+    const last = isPromptDone ? Uint32Array.of(tokens - 1) : none
+    const wanted = isWatched(sequence) ? Uint32Array.from(added, (_, index) => index) : last
+    const positions = context.addToBatch(sequence.slot, firstToken, added, wanted)
+    for (const token of added) sequence.cached.push(token)
+    sequence.pending = sequence.pending.subarray(tokens)
+    return { sequence, isPromptDone, firstToken, positions }
+  }
+
+  /** What the model found of the prompt's tokens where somebody asked; then, after the last one, the next token. */
+  async function read(computed: Computed): Promise<Pick | undefined> {
+    const { sequence, isPromptDone, positions } = computed
+    if (isWatched(sequence)) await watchPrompt(computed)
+    const position = positions.at(-1)
+    if (!isPromptDone || position === undefined) return undefined
+    return sequence.request.answerTokensMax > 0 ? await pick(sequence, position) : undefined
+  }
+
+  async function watchPrompt({ sequence, firstToken, positions }: Computed): Promise<void> {
+    const { prompt, topLogprobs = 0, onPromptToken } = sequence.request
+    if (firstToken === 0) onPromptToken?.(prompt[0] ?? 0, undefined)
+    for (const [index, position] of positions.entries()) {
+      const next = prompt[firstToken + index + 1]
+      if (next !== undefined) {
+        onPromptToken?.(next, await observe(sequence, { position, token: next, top: topLogprobs }))
+      }
+    }
+  }
+
+  async function observe(
+    { observer }: Running,
+    { position, token, top }: { position: number; token: number; top: number },
+  ): Promise<TokenProbabilities> {
+    assert(observer, 'a sequence that is asked for probabilities has an observer')
+    const [, all] = await context.sampleToken(position, observer, true)
+    return readProbabilities(all, token, top)
   }
 
   function learnCost(tokens: number, ms: number): void {
@@ -275,20 +324,20 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   async function pick(sequence: Running, position: number): Promise<Pick> {
     const { topLogprobs } = sequence.request
-    if (topLogprobs === undefined) {
-      return {
-        token: await context.sampleToken(position, sequence.sampler),
-        probabilities: undefined,
-      }
-    }
     const token = await context.sampleToken(position, sequence.sampler)
-    const [, all] = await context.sampleToken(position, observer, true)
-    return { token, probabilities: readProbabilities(all, token, topLogprobs) }
+    if (topLogprobs === undefined) return { token, probabilities: undefined }
+    return {
+      token,
+      probabilities: await observe(sequence, { position, token, top: topLogprobs }),
+    }
   }
 
-  function advance(sequence: Running, { token, probabilities }: Pick): void {
+  /** Without a pick, nothing but the prompt was wanted. */
+  function advance(sequence: Running, picked: Pick | undefined): void {
     const { request } = sequence
     if (sequence.generatedTokens === 0) request.onPrompt()
+    if (!picked) return finish(sequence, 'length')
+    const { token, probabilities } = picked
     // -1: the grammar is at its end and allows no end token either.
     if (token < 0) return finish(sequence, 'end-token')
     sequence.generatedTokens += 1
@@ -311,6 +360,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   function release(sequence: Running): void {
     running = running.filter((other) => other !== sequence)
     sequence.sampler.dispose()
+    sequence.observer?.dispose()
     const slot = slots[sequence.slot]
     assert(slot, 'a running sequence has a slot')
     slot.lastUse = uses += 1
@@ -328,6 +378,20 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 }
 
 const none = new Uint32Array(0)
+
+function isWatched({ request, generatedTokens }: Running): boolean {
+  return request.onPromptToken !== undefined && generatedTokens === 0
+}
+
+/** What a step computed of one sequence. */
+interface Computed {
+  readonly sequence: Running
+  readonly isPromptDone: boolean
+  /** Where the first of the computed tokens stands. */
+  readonly firstToken: number
+  /** In the batch, where the model's distribution can be read. */
+  readonly positions: Uint32Array
+}
 
 interface Pick {
   readonly token: number

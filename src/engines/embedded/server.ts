@@ -4,9 +4,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Fault, toFault } from '../../platform/fault.ts'
 import type { Logger } from '../../platform/log.ts'
 import { answerChat, type ChatModel } from './chat.ts'
+import { answerCompletion } from './completion.ts'
 import { answerEmbeddings, type EmbeddingModel } from './embeddings.ts'
 import { departure, readJson, sendFault, sendJson } from './http.ts'
 import type { EngineMetrics } from './metrics.ts'
+import { answerTokenCount } from './token-count.ts'
 
 export interface LoadedModel {
   readonly windowTokens: number
@@ -91,6 +93,16 @@ async function route(
       authenticate(options, request)
       const chat = required(loaded, loaded?.chat, 'chat')
       return answerChat(chat, { body: await readJson(request), response, signal })
+    }
+    case 'POST /tokenize': {
+      authenticate(options, request)
+      const chat = required(loaded, loaded?.chat, 'chat')
+      return answerTokenCount(chat, { body: await readJson(request), response })
+    }
+    case 'POST /v1/completions': {
+      authenticate(options, request)
+      const chat = required(loaded, loaded?.chat, 'completions')
+      return answerCompletion(chat, { body: await readJson(request), response, signal })
     }
     case 'POST /v1/embeddings': {
       authenticate(options, request)

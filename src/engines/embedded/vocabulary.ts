@@ -31,6 +31,10 @@ export interface Vocabulary {
   /** Ids of a rendered prompt: markers of the template count as such, shielded ones do not. */
   tokenizePrompt(rendered: string): Uint32Array
   tokenizeText(text: string): Uint32Array
+  /** A text that the model shall go on with: markers count, wherever they come from. Never empty. */
+  tokenizeRaw(text: string): Uint32Array
+  /** What the model reads to fill in between two texts; `undefined` for models that were not taught to. */
+  tokenizeGap(before: string, after: string): Uint32Array | undefined
 }
 
 export function createVocabulary(model: NativeModel, size: number): Vocabulary {
@@ -53,6 +57,13 @@ export function createVocabulary(model: NativeModel, size: number): Vocabulary {
   const textOf = (token: number): string =>
     token < 0 || token >= size ? '' : model.detokenize(Uint32Array.of(token), true)
 
+  /** The text may begin with it already; twice would shift the model off its training. */
+  const withBos = (tokens: Uint32Array): Uint32Array => {
+    const bos = model.tokenBos()
+    const needsBos = model.shouldPrependBosToken() && tokens[0] !== bos
+    return needsBos ? joined([Uint32Array.of(bos), tokens]) : tokens
+  }
+
   return {
     size,
     bosText: textOf(model.tokenBos()),
@@ -70,12 +81,29 @@ export function createVocabulary(model: NativeModel, size: number): Vocabulary {
       const pieces = shields
         .split(rendered)
         .map(({ text, isMarker }) => model.tokenize(text, !isMarker))
-      const bos = model.tokenBos()
-      // The template may have written it already; twice would shift the model off its training.
-      const needsBos = model.shouldPrependBosToken() && pieces[0]?.[0] !== bos
-      return joined(needsBos ? [Uint32Array.of(bos), ...pieces] : pieces)
+      return withBos(joined(pieces))
     },
     tokenizeText: (text) => model.tokenize(text, false),
+    tokenizeRaw(text) {
+      const tokens = withBos(model.tokenize(text, true))
+      // Where nothing is said, the model begins a text of its own.
+      const [bos, eos] = [model.tokenBos(), model.tokenEos()]
+      return tokens.length > 0 ? tokens : Uint32Array.of(bos >= 0 ? bos : eos)
+    },
+    tokenizeGap(before, after) {
+      const marks = [model.prefixToken(), model.suffixToken(), model.middleToken()]
+      const [prefix = -1, suffix = -1, middle = -1] = marks
+      if (marks.some((mark) => mark < 0 || mark >= size)) return undefined
+      return withBos(
+        joined([
+          Uint32Array.of(prefix),
+          model.tokenize(before, false),
+          Uint32Array.of(suffix),
+          model.tokenize(after, false),
+          Uint32Array.of(middle),
+        ]),
+      )
+    },
   }
 }
 

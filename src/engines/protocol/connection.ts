@@ -24,6 +24,7 @@ import type {
   TranscriptionTask,
 } from '../engine.ts'
 import { collect, invalid, isRecord, parseWhole } from './answer.ts'
+import { withGuards } from './guard/judge.ts'
 
 /** What an engine knows beyond the tasks themselves. */
 export interface EngineTraits {
@@ -83,6 +84,12 @@ export interface EngineOptions extends EngineTraits {
   readonly listModels?: (get: EngineGet, signal: AbortSignal) => Promise<readonly string[]>
   /** Asked instead of the list of models, where the list says nothing of readiness. */
   readonly healthPath?: string
+  /** For engines at the other end of the internet. */
+  readonly connectTimeoutMs?: number
+  /** How a refusal's text says that the prompt is too long, from engines that have no code for it. */
+  readonly tooLongText?: RegExp
+  /** Ends what `authorize` holds open. */
+  readonly closeAuthorization?: () => Promise<void>
   readonly readLoad?: (get: EngineGet, signal: AbortSignal) => Promise<EngineLoad>
   readonly countTokens?: (
     request: EngineRequest<ChatTask>,
@@ -104,7 +111,11 @@ const errorBytesMax = 64 * 1024
 
 export function connectEngine(address: EngineAddress, options: EngineOptions): Engine {
   const url = new URL(address.baseUrl)
-  const client = createHttpClient(url.origin)
+  const { connectTimeoutMs } = options
+  const client = createHttpClient(
+    url.origin,
+    connectTimeoutMs === undefined ? {} : { connectTimeoutMs },
+  )
   const prefix = url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '')
   const bearer: Record<string, string> = address.apiKey
     ? { authorization: `Bearer ${address.apiKey}` }
@@ -166,7 +177,7 @@ export function connectEngine(address: EngineAddress, options: EngineOptions): E
 
   const list = options.listModels ?? listOpenAiModels
   const { readLoad, countTokens, healthPath } = options
-  return {
+  return withGuards({
     kind: options.kind,
     capabilities: {
       tasks: new Set(Object.keys(options.dialects) as TaskKind[]),
@@ -196,8 +207,11 @@ export function connectEngine(address: EngineAddress, options: EngineOptions): E
     },
     ...(readLoad && { readLoad: (signal) => readLoad(get, signal) }),
     ...(countTokens && { countTokens: (request, call) => countTokens(request, postJson, call) }),
-    close: () => client.close(),
-  }
+    async close() {
+      await options.closeAuthorization?.()
+      await client.close()
+    },
+  })
 }
 
 /** The pipeline hands each dialect the task of its own kind. */
@@ -247,7 +261,7 @@ export async function listOpenAiModels(
 /** Turns an engine's refusal into ours. Its text may name hosts or quote the prompt, so it stays behind unless it is ours. */
 async function rejection(
   response: HttpResponse,
-  options: Pick<EngineOptions, 'relaysErrorTexts'>,
+  options: Pick<EngineOptions, 'relaysErrorTexts' | 'tooLongText'>,
 ): Promise<Fault> {
   const { status } = response
   const error = await readError(response)
@@ -256,7 +270,9 @@ async function rejection(
   const internal = `the engine answered ${status}`
   if (status === 400 || status === 413 || status === 422) {
     const tooLong =
-      error.code === 'context_length_exceeded' || error.type === 'exceed_context_size_error'
+      error.code === 'context_length_exceeded' ||
+      error.type === 'exceed_context_size_error' ||
+      (options.tooLongText?.test(error.message ?? '') ?? false)
     return new Fault({
       code: tooLong ? 'client.context_length_exceeded' : 'upstream.rejected',
       public:
@@ -272,7 +288,8 @@ async function rejection(
     const text = 'The model server is at its limit. Try again shortly.'
     return new Fault({ code: 'capacity.engine_rate_limited', public: text, internal, retryAfterMs })
   }
-  if (status === 503) {
+  // 529 is Anthropic's word for it.
+  if (status === 503 || status === 529) {
     const text = 'The model server is busy. Try again shortly.'
     return new Fault({ code: 'capacity.overloaded', public: text, internal, retryAfterMs })
   }
@@ -285,7 +302,8 @@ async function readError(
 ): Promise<{ message?: string; code?: string; type?: string; param?: string }> {
   try {
     const value = parseWhole(await collect(response.body, errorBytesMax))
-    const error = isRecord(value) && isRecord(value['error']) ? value['error'] : {}
+    const whole = isRecord(value) ? value : {}
+    const error = isRecord(whole['error']) ? whole['error'] : whole
     const text = (key: string): Record<string, string> =>
       typeof error[key] === 'string' ? { [key]: error[key] } : {}
     return { ...text('message'), ...text('code'), ...text('type'), ...text('param') }

@@ -4,6 +4,7 @@ import { assert } from '../../platform/assert.ts'
 import { Fault } from '../../platform/fault.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint } from '../endpoint.ts'
+import type { OfferedModel } from '../stages/resolve-model.ts'
 import { parseEmbeddingsRequest, renderEmbeddings } from '../wire/openai/embeddings.ts'
 import type { Work } from '../work.ts'
 
@@ -21,10 +22,9 @@ export const embeddings = defineEndpoint<EmbeddingsWork>({
     let vectors: readonly (readonly number[])[] | undefined
     let usage: TokenUsage | undefined
     for await (const part of parts) {
-      if (part.type === 'embeddings') {
-        vectors = part.vectors
-        checkDimensions(work, vectors)
-      } else if (part.type === 'usage') usage = part.usage
+      // Before it is settled: what cannot be given is not charged.
+      if (part.type === 'embeddings') vectors = toDimensions(part.vectors, work.dimensions, model)
+      else if (part.type === 'usage') usage = part.usage
     }
     assert(vectors && usage, 'an embedding answer has vectors and usage')
     const body = renderEmbeddings({
@@ -63,13 +63,28 @@ function longestItemBytes(input: EmbeddingTask['input']): number {
   )
 }
 
-/** Engines that cannot shorten vectors ignore the wish; a vector of another length must not pass for the one asked for. */
-function checkDimensions(work: EmbeddingsWork, vectors: readonly (readonly number[])[]): void {
-  const length = vectors[0]?.length
-  if (work.dimensions === undefined || length === work.dimensions) return
+/**
+ * Engines that cannot shorten vectors pass over the wish. The first dimensions mean something by themselves only where the model was trained for it,
+ * which its capabilities say by `matryoshka`; a vector of another length must not pass for the one asked for.
+ */
+function toDimensions(
+  vectors: readonly (readonly number[])[],
+  dimensions: number | undefined,
+  { model }: OfferedModel,
+): readonly (readonly number[])[] {
+  const length = vectors[0]?.length ?? 0
+  if (dimensions === undefined || length === dimensions) return vectors
+  if (length > dimensions && model.capabilities.includes('matryoshka')) {
+    return vectors.map((vector) => normalised(vector.slice(0, dimensions)))
+  }
   throw new Fault({
     code: 'client.unsupported_value',
-    public: `This model's vectors have ${length} dimensions; it cannot give ${work.dimensions}. Leave 'dimensions' out.`,
+    public: `This model's vectors have ${length} dimensions; it cannot give ${dimensions}. Leave 'dimensions' out.`,
     param: 'dimensions',
   })
+}
+
+function normalised(vector: readonly number[]): readonly number[] {
+  const length = Math.hypot(...vector)
+  return length === 0 ? vector : vector.map((value) => value / length)
 }

@@ -15,9 +15,13 @@ import { defineRoute } from '../route.ts'
 import { boundsOf, foresee } from '../stages/admit.ts'
 import { authenticate } from '../stages/authenticate.ts'
 import { resolveModel, type OfferedModel } from '../stages/resolve-model.ts'
+import { unitsOf } from '../units.ts'
 import type { Work } from '../work.ts'
 import { toChatWork } from './chat-completions.ts'
+import { toCompletionsWork } from './completions.ts'
 import { toEmbeddingsWork } from './embeddings.ts'
+import { toModerationWork } from './moderations.ts'
+import { toRerankWork } from './rerank.ts'
 
 type EstimateDeps = Pick<
   GatewayDeps,
@@ -41,11 +45,16 @@ const outputTokensHighDefault = 1_024
 
 const works: Readonly<Record<string, (value: unknown) => Work>> = {
   '/v1/chat/completions': toChatWork,
+  '/v1/completions': toCompletionsWork,
   '/v1/embeddings': toEmbeddingsWork,
+  '/v1/rerank': toRerankWork,
+  '/v1/moderations': toModerationWork,
 }
 const endpointOf: Readonly<Record<string, string>> = {
   chat: '/v1/chat/completions',
   embedding: '/v1/embeddings',
+  rerank: '/v1/rerank',
+  moderation: '/v1/moderations',
 }
 
 export const estimate = defineRoute({ method: 'POST', path: '/v1/estimate', handle: sendEstimate })
@@ -77,7 +86,7 @@ async function sendEstimate(exchange: Exchange, deps: EstimateDeps): Promise<voi
       // As this gateway sees it now: whoever comes first may take what is left.
       would_be_admitted: refusal === undefined,
       limit: refusal && toFacts(refusal),
-      price: prices(model, { input, output, bounds }),
+      price: prices(work, model, { input, output, bounds }),
       time_to_first_token_ms: usual &&
         slow && { expected: usual.timeToFirstTokenMs, high: slow.timeToFirstTokenMs },
       total_ms:
@@ -154,9 +163,11 @@ function intervalOf(at: (q: number) => number | undefined, scale: number): Inter
 
 /** `low` counts each token in its cheapest class and `high` in its dearest; `expected` counts nothing as cached or reasoning. */
 function prices(
-  { model, price }: OfferedModel,
+  work: Work,
+  offered: OfferedModel,
   tokens: { readonly input: Interval; readonly output: Interval; readonly bounds: Bounds },
 ): Record<string, unknown> {
+  const { model, price } = offered
   const { input, output, bounds } = tokens
   const reasons = model.capabilities.includes('reasoning')
   const isCacheCheaper = price.cachedInputNanos < price.inputNanos
@@ -167,6 +178,7 @@ function prices(
     classes: { readonly cached: boolean; readonly reasoning: boolean },
   ): bigint =>
     rate(price, {
+      units: unitsOf(work, offered, inputTokens),
       inputTokens,
       cachedInputTokens: classes.cached ? inputTokens : 0,
       outputTokens,
@@ -186,7 +198,14 @@ function prices(
       }),
     ),
     // What is held while it runs: it can never cost more.
-    max: money(holdAmount(price, bounds.inputTokensMax, bounds.outputTokensMax)),
+    max: money(
+      holdAmount(
+        price,
+        bounds.inputTokensMax,
+        bounds.outputTokensMax,
+        unitsOf(work, offered, bounds.inputTokensMax),
+      ),
+    ),
   }
 }
 

@@ -25,6 +25,7 @@ async function sendModels(exchange: Exchange, deps: GatewayDeps): Promise<void> 
     .catalogue()
     .list()
     .filter((model) => mayUse(caller, model))
+    .filter(({ id }) => !deps.replicas.isDenied(id, caller.allowedLocations))
     .map(toWireModel)
   await exchange.send(
     200,
@@ -36,7 +37,11 @@ async function sendModels(exchange: Exchange, deps: GatewayDeps): Promise<void> 
 async function sendModel(exchange: Exchange, name: string, deps: GatewayDeps): Promise<void> {
   const caller = authenticate(exchange, deps)
   const model = deps.catalogue().resolve(name)
-  if (!model || !mayUse(caller, model, name)) throw modelNotFound()
+  const isShown =
+    model &&
+    mayUse(caller, model, name) &&
+    !deps.replicas.isDenied(model.id, caller.allowedLocations)
+  if (!isShown) throw modelNotFound()
   await exchange.send(
     200,
     { 'content-type': 'application/json' },

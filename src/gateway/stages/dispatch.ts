@@ -29,7 +29,8 @@ export async function dispatch(
   },
   deps: Pick<GatewayDeps, 'replicas' | 'cacheSalt' | 'log'>,
 ): Promise<EngineAnswer> {
-  const plan = deps.replicas.plan(job.model.model.id).slice(0, attemptsMax)
+  const { model, caller } = job
+  const plan = deps.replicas.plan(model.model.id, caller.allowedLocations).slice(0, attemptsMax)
   let last: Fault | undefined
   for (const replica of plan) {
     try {
@@ -48,7 +49,10 @@ export async function dispatch(
       )
     }
   }
-  throw last ?? noReplica(job.model)
+  if (last) throw last
+  throw deps.replicas.isDenied(model.model.id, caller.allowedLocations)
+    ? residencyDenied(model)
+    : noReplica(model)
 }
 
 async function attempt(
@@ -95,6 +99,16 @@ function isReplicaFailure(error: unknown): boolean {
     error.code.startsWith('upstream.') &&
     error.code !== 'upstream.rejected'
   )
+}
+
+function residencyDenied(offered: OfferedModel): Fault {
+  return new Fault({
+    code: 'catalog.residency_denied',
+    public:
+      'This model runs only where your prompts may not go. Choose another model, or ask your provider to change where they may go.',
+    internal: `${offered.model.id} is served only at places that the tenant's policy does not name: colonnade engine list, colonnade tenant get`,
+    param: 'model',
+  })
 }
 
 function noReplica(offered: OfferedModel): Fault {

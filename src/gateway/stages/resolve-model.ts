@@ -1,12 +1,12 @@
 /** Name → the model that this caller may use, with the price that holds for the whole request. */
 import type { PinnedPrice } from '../../billing/usage.ts'
-import { canDo } from '../../catalog/abilities.ts'
+import { canDo, tasksOf } from '../../catalog/abilities.ts'
 import type { CatalogModel } from '../../catalog/catalogue.ts'
 import type { EngineTask, TaskKind } from '../../engines/engine.ts'
 import type { Principal } from '../../identity/principal.ts'
 import { Fault } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
-import type { Work } from '../work.ts'
+import type { Need, Work } from '../work.ts'
 
 export interface OfferedModel {
   readonly model: CatalogModel
@@ -23,15 +23,17 @@ export interface Terms {
 
 export function resolveModel(
   caller: Principal,
-  work: Pick<Work, 'modelName' | 'tasks'>,
+  work: Pick<Work, 'modelName' | 'acceptsOnlyModel' | 'tasks' | 'needs'>,
   deps: Pick<GatewayDeps, 'catalogue' | 'clock'>,
   terms?: Terms,
 ): OfferedModel {
-  const model = deps.catalogue().resolve(work.modelName)
-  // A model that the key may not use answers exactly like one that does not exist.
-  if (!model || !mayUse(caller, model, work.modelName)) throw modelNotFound()
+  const model = findModel(caller, work, deps)
   const task = work.tasks.find((candidate) => canDo(model, candidate.kind))
   if (!task) throw capabilityMissing(work.tasks[0].kind, model, deps)
+  // Only what a model would pass over in silence: many models that operators add name no capabilities at all, so tools and the like are
+  // left to the engine, which refuses or not; but a picture that is not looked at makes an answer about nothing.
+  const need = work.needs?.find(({ capability }) => !model.capabilities.includes(capability))
+  if (need) throw needMissing(need, model, { caller, deps })
   const price = deps.catalogue().priceOf(caller.priceListId, model.id, deps.clock.nowMs())
   if (!price) {
     throw new Fault({
@@ -41,6 +43,49 @@ export function resolveModel(
     })
   }
   return { model, price: terms ? { ...price, ...terms } : price, task }
+}
+
+function findModel(
+  caller: Principal,
+  work: Pick<Work, 'modelName' | 'acceptsOnlyModel' | 'tasks'>,
+  deps: Pick<GatewayDeps, 'catalogue'>,
+): CatalogModel {
+  const model = deps.catalogue().resolve(work.modelName)
+  if (model && mayUse(caller, model, work.modelName)) return model
+  if (work.acceptsOnlyModel) return onlyModelFor(work.tasks, caller, deps)
+  // A model that the key may not use answers exactly like one that does not exist.
+  throw modelNotFound()
+}
+
+/** Among models that are made for the first task that has any. */
+function onlyModelFor(
+  tasks: Work['tasks'],
+  caller: Principal,
+  deps: Pick<GatewayDeps, 'catalogue'>,
+): CatalogModel {
+  const own = deps
+    .catalogue()
+    .list()
+    .filter((model) => [model.id, ...model.aliases].some((name) => mayUse(caller, model, name)))
+  for (const { kind } of tasks) {
+    const [only, second] = own.filter((model) => tasksOf(model)[0] === kind)
+    if (second) throw severalModels(kind)
+    if (only) return only
+  }
+  throw new Fault({
+    code: 'catalog.capability_missing',
+    public: `No model that you may use does ${taskNames[tasks[0].kind]}. An operator adds an engine that does with 'colonnade engine add'.`,
+    param: 'model',
+    details: { capability: tasks[0].kind },
+  })
+}
+
+function severalModels(kind: TaskKind): Fault {
+  return new Fault({
+    code: 'client.invalid_request',
+    public: `Several models do ${taskNames[kind]}: name one in 'model'. GET /v1/models lists them.`,
+    param: 'model',
+  })
 }
 
 const taskNames: Readonly<Record<TaskKind, string>> = {
@@ -72,6 +117,32 @@ function capabilityMissing(
     public: `The model ${model.id} does not do ${taskNames[kind]}. ${remedy}`,
     param: 'model',
     details: { capability: kind },
+  })
+}
+
+const needNames: Readonly<Record<string, string>> = {
+  vision: 'images',
+  audio: 'sounds',
+  files: 'files',
+}
+
+function needMissing(
+  { capability, param }: Need,
+  model: CatalogModel,
+  { caller, deps }: { readonly caller: Principal; readonly deps: Pick<GatewayDeps, 'catalogue'> },
+): Fault {
+  const isOffered = deps
+    .catalogue()
+    .list()
+    .some((other) => other.capabilities.includes(capability) && mayUse(caller, other))
+  const remedy = isOffered
+    ? `GET /v1/models lists the models that do, with '${capability}' among their capabilities.`
+    : `No model here does: an operator adds one with '${capability}' among its capabilities.`
+  return new Fault({
+    code: 'catalog.capability_missing',
+    public: `The model ${model.id} does not take ${needNames[capability] ?? capability}. ${remedy}`,
+    param,
+    details: { capability },
   })
 }
 

@@ -29,7 +29,8 @@ export interface HttpResponse {
   readonly body: AsyncIterable<Buffer>
 }
 
-const connectTimeoutMs = 1_000
+/** Engines are near; who is far says so. */
+const connectTimeoutMsDefault = 1_000
 /** Streams occupy a connection each, so the pool must allow as many as a gateway holds. */
 const connectionsMax = 8_192
 /** Bytes that may wait for a slow reader before the socket is paused. */
@@ -38,7 +39,10 @@ const bufferedBytesMax = 256 * 1024
 const drainMs = 1_000
 const drainBytesMax = 64 * 1024
 
-export function createHttpClient(origin: string): HttpClient {
+export function createHttpClient(
+  origin: string,
+  { connectTimeoutMs = connectTimeoutMsDefault }: { readonly connectTimeoutMs?: number } = {},
+): HttpClient {
   const pool = new Pool(origin, {
     connections: connectionsMax,
     pipelining: 1,

@@ -1,7 +1,15 @@
 /** Connects an engine that somebody else runs. Operators only: the call makes this server speak to an address of their choice. */
 import { z } from 'zod'
-import { addModel, enableModel, findModel, guessCategory } from '../../../catalog/catalog.ts'
-import type { EngineAdapter } from '../../../engines/engine.ts'
+import { canDo } from '../../../catalog/abilities.ts'
+import {
+  addModel,
+  enableModel,
+  findModel,
+  guessCategory,
+  modelCategories,
+  type ModelCategory,
+} from '../../../catalog/catalog.ts'
+import type { EngineAdapter, EngineAddress, TaskKind } from '../../../engines/engine.ts'
 import { addExternalEngine } from '../../../fleet/fleet.ts'
 import { Fault } from '../../../platform/fault.ts'
 import type { Seal } from '../../../platform/seal.ts'
@@ -14,7 +22,11 @@ const modelsMax = 200
 
 const body = z.strictObject({
   url: z.string().min(1).max(2_000).describe('http://host:port, with or without /v1.'),
-  kind: z.string().max(50).default('openai-compatible'),
+  kind: z
+    .string()
+    .max(50)
+    .optional()
+    .describe('Such as vllm or openai-compatible; found out when left out.'),
   models: z
     .array(z.string().min(1).max(200))
     .min(1)
@@ -39,12 +51,21 @@ const body = z.strictObject({
 type Body = z.infer<typeof body>
 
 const result = z.object({
-  data: z.array(z.object({ id: z.string(), modelId: z.string(), engineModel: z.string() })),
+  data: z.array(
+    z.object({
+      id: z.string(),
+      modelId: z.string(),
+      engineModel: z.string(),
+      engineKind: z.string(),
+    }),
+  ),
 })
 
 interface EngineDeps {
   readonly seal: Seal
   readonly findAdapter: (kind: string) => EngineAdapter | undefined
+  /** The kind of the server at an address; `undefined` when it is no engine that is known here. */
+  readonly detectKind: (address: EngineAddress, signal: AbortSignal) => Promise<string | undefined>
 }
 
 export const createEngine = defineOperation<
@@ -64,27 +85,30 @@ export const createEngine = defineOperation<
   audit: (input, { data }) => ({
     resource: data.map((engine) => engine.id).join(' '),
     details: {
-      kind: input.body.kind,
+      kind: data[0]?.engineKind,
       models: data.map((engine) => engine.modelId),
       withKey: input.body.key !== undefined,
     },
   }),
   async handle({ body: wish }, { tx, deps }) {
     const baseUrl = parseEngineUrl(wish.url)
-    const offered = await probe(wish, baseUrl, deps)
+    const { kind, offered, tasks } = await probe(wish, baseUrl, deps)
     const chosen = chooseModels(wish, offered)
     const data = []
     for (const engineModel of chosen) {
       const id = wish.name ?? engineModel
-      await offerModel(tx, id, wish)
+      await offerModel(tx, id, {
+        category: wish.category ?? categoryOf(id, tasks),
+        unpriced: wish.unpriced,
+      })
       const replicaId = await addExternalEngine(tx, {
         modelId: id,
-        engineKind: wish.kind,
+        engineKind: kind,
         baseUrl,
         engineModel,
         sealKey: wish.key === undefined ? undefined : sealKey(wish.key, deps.seal),
       })
-      data.push({ id: replicaId, modelId: id, engineModel })
+      data.push({ id: replicaId, modelId: id, engineModel, engineKind: kind })
     }
     return { data }
   },
@@ -102,22 +126,37 @@ export function parseEngineUrl(text: string): string {
   return url.origin + url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '')
 }
 
-async function probe(wish: Body, baseUrl: string, deps: EngineDeps): Promise<readonly string[]> {
-  const adapter = deps.findAdapter(wish.kind)
-  if (!adapter) throw invalid('kind', `"${wish.kind}" is no kind of engine that is known here.`)
-  const engine = adapter.connect({ baseUrl, apiKey: wish.key })
+interface Probed {
+  readonly kind: string
+  readonly offered: readonly string[]
+  readonly tasks: ReadonlySet<TaskKind>
+}
+
+async function probe(wish: Body, baseUrl: string, deps: EngineDeps): Promise<Probed> {
+  const address = { baseUrl, apiKey: wish.key }
+  const signal = AbortSignal.timeout(probeTimeoutMs)
+  const kind = wish.kind ?? (await deps.detectKind(address, signal))
+  if (kind === undefined) throw silent(baseUrl)
+  const adapter = deps.findAdapter(kind)
+  if (!adapter) throw invalid('kind', `"${kind}" is no kind of engine that is known here.`)
+  const engine = adapter.connect(address)
   try {
-    return await engine.listModels(AbortSignal.timeout(probeTimeoutMs))
+    const offered = await engine.listModels(signal)
+    return { kind, offered, tasks: engine.capabilities.tasks }
   } catch (error) {
-    throw new Fault({
-      code: 'upstream.unreachable',
-      public: `No engine answered GET /v1/models at ${baseUrl} within 5 seconds. Check that it runs, and that its key is right.`,
-      internal: error instanceof Error ? error.message : undefined,
-      cause: error,
-    })
+    throw silent(baseUrl, error)
   } finally {
     await engine.close()
   }
+}
+
+function silent(baseUrl: string, cause?: unknown): Fault {
+  return new Fault({
+    code: 'upstream.unreachable',
+    public: `No engine listed its models at ${baseUrl} within 5 seconds. Check that it runs, and that its key is right.`,
+    internal: cause instanceof Error ? cause.message : undefined,
+    cause,
+  })
 }
 
 function chooseModels(wish: Body, offered: readonly string[]): readonly string[] {
@@ -142,7 +181,20 @@ function chooseModels(wish: Body, offered: readonly string[]): readonly string[]
   return chosen
 }
 
-async function offerModel(tx: Sql<unknown>, id: string, wish: Body): Promise<void> {
+/** What the name says, unless the engine cannot do it: then the first category that it can serve. */
+function categoryOf(name: string, tasks: ReadonlySet<TaskKind>): ModelCategory {
+  const guessed = guessCategory(name)
+  const served = [guessed, ...modelCategories].find((category) =>
+    [...tasks].some((task) => canDo({ category, capabilities: [] }, task)),
+  )
+  return served ?? guessed
+}
+
+async function offerModel(
+  tx: Sql<unknown>,
+  id: string,
+  wish: { readonly category: ModelCategory; readonly unpriced: boolean },
+): Promise<void> {
   const pricing = { unpriced: wish.unpriced }
   if (await findModel(tx, id)) {
     await enableModel(tx, id, pricing)
@@ -154,7 +206,7 @@ async function offerModel(tx: Sql<unknown>, id: string, wish: Body): Promise<voi
     weightSources: [],
     weightSha256: null,
   }
-  await addModel(tx, { id, category: wish.category ?? guessCategory(id), ...facts }, pricing)
+  await addModel(tx, { id, category: wish.category, ...facts }, pricing)
 }
 
 function sealKey(key: string, seal: Seal): (context: string) => Buffer {

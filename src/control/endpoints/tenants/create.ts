@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { createTenant } from '../../../identity/identity.ts'
+import { allowedLocations } from '../../residency-parameters.ts'
 import { tenantView, viewTenant } from '../../identity-view.ts'
 import { defineOperation } from '../../operation.ts'
 
@@ -7,6 +8,7 @@ const body = z.strictObject({
   name: z.string().trim().min(1).max(200),
   priceListId: z.string().max(63).default('standard'),
   planId: z.string().max(63).optional().describe('Without a plan, a tenant has no limits yet.'),
+  allowedLocations: allowedLocations.optional(),
 })
 
 export const createTenantOperation = defineOperation<

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { updateTenant } from '../../../identity/identity.ts'
+import { allowedLocations } from '../../residency-parameters.ts'
 import { tenantView, viewTenant } from '../../identity-view.ts'
 import { defineOperation } from '../../operation.ts'
 
@@ -10,6 +11,7 @@ const body = z
     priceListId: z.string().max(63),
     planId: z.string().max(63).nullable().describe('null takes the tenant off its plan.'),
     state: z.enum(['active', 'suspended']),
+    allowedLocations,
   })
   .partial()
   .refine((change) => Object.keys(change).length > 0, 'name at least one field to change')
@@ -25,7 +27,7 @@ export const updateTenantOperation = defineOperation<
   method: 'PATCH',
   path: '/tenants/:tenantId',
   permission: 'tenants:write',
-  summary: 'Change a tenant: name, price list, plan, or suspend it',
+  summary: 'Change a tenant: name, price list, plan, where its prompts may go, or suspend it',
   audit: (input) => ({ resource: input.params.tenantId, details: { ...input.body } }),
   params,
   body,

@@ -191,3 +191,50 @@ test('reasoning is read from both of its names, and logprobs pass', async () => 
     { type: 'end' },
   ])
 })
+
+test('calls that an engine all numbers 0 are told apart by their ids', async () => {
+  const call = (id: string, name: string, more: object = {}) =>
+    chunk([
+      {
+        index: 0,
+        delta: { tool_calls: [{ index: 0, id, function: { name, arguments: '{}' }, ...more }] },
+      },
+    ])
+  const text = call('call_a', 'look') + call('call_b', 'go', { index: undefined }) + finish + done
+  expect(await read(pieces(Buffer.from(text)))).toEqual([
+    { type: 'tool-call-start', choice: 0, toolCall: 0, id: 'call_a', name: 'look' },
+    { type: 'tool-call-delta', choice: 0, toolCall: 0, arguments: '{}' },
+    { type: 'tool-call-start', choice: 0, toolCall: 1, id: 'call_b', name: 'go' },
+    { type: 'tool-call-delta', choice: 0, toolCall: 1, arguments: '{}' },
+    { type: 'choice-finish', choice: 0, reason: 'stop' },
+    { type: 'end' },
+  ])
+})
+
+test('a name that is repeated with each piece begins no new call, nor does a changing id alone', async () => {
+  const piece = (id: string, fields: object) =>
+    chunk([{ index: 0, delta: { tool_calls: [{ index: 0, id, function: fields }] } }])
+  const text =
+    piece('call_a', { name: 'look', arguments: '{' }) +
+    piece('call_a', { name: 'look', arguments: '"a":' }) +
+    piece('call_z', { arguments: '1}' }) +
+    finish +
+    done
+  const parts = await read(pieces(Buffer.from(text)))
+  expect(parts.filter((part) => part.type === 'tool-call-start')).toHaveLength(1)
+  const args = parts.flatMap((part) => (part.type === 'tool-call-delta' ? [part.arguments] : []))
+  expect(args.join('')).toBe('{"a":1}')
+})
+
+test('every choice has a reason for its end before the end, even if the engine forgot it', async () => {
+  const text =
+    chunk([{ index: 1, delta: { content: 'b' }, finish_reason: 'length' }]) +
+    chunk([{ index: 0, delta: { content: 'a' } }]) +
+    done
+  expect((await read(pieces(Buffer.from(text)))).slice(1)).toEqual([
+    { type: 'choice-finish', choice: 1, reason: 'length' },
+    { type: 'text-delta', choice: 0, text: 'a', logprobs: undefined },
+    { type: 'choice-finish', choice: 0, reason: 'stop' },
+    { type: 'end' },
+  ])
+})

@@ -17,6 +17,8 @@ import type { TaskDialect } from '../connection.ts'
 import { createEventReader } from '../sse.ts'
 import { fromWireUsage } from './usage.ts'
 
+const toolCallsMax = 128
+
 export const openAiChat: TaskDialect<ChatTask> = {
   path: '/v1/chat/completions',
   render: ({ task, model, stream, cacheSalt }, { continuousUsage }) =>
@@ -64,11 +66,12 @@ interface WireToolCall {
 }
 
 export async function* readChatStream(chunks: AsyncIterable<Buffer>): AsyncGenerator<StreamPart> {
-  const state: ChatState = { started: new Set(), finished: new Set(), choices: 0 }
+  const state = createState()
   const events = createEventReader()
   for await (const chunk of chunks) {
     for (const event of events.read(chunk)) {
       if (event === '[DONE]') {
+        yield* finishRest(state)
         yield { type: 'end' }
         return
       }
@@ -84,7 +87,7 @@ export async function* readChatStream(chunks: AsyncIterable<Buffer>): AsyncGener
 }
 
 async function* readWholeChat(chunks: AsyncIterable<Buffer>): AsyncGenerator<StreamPart> {
-  const state: ChatState = { started: new Set(), finished: new Set(), choices: 0 }
+  const state = createState()
   const value = parseWhole(await collect(chunks))
   yield* fromChatObject(value, state)
   if (state.choices === 0 || state.finished.size < state.choices) {
@@ -94,10 +97,28 @@ async function* readWholeChat(chunks: AsyncIterable<Buffer>): AsyncGenerator<Str
 }
 
 interface ChatState {
-  /** Tool calls whose name was sent, as `choice:index`. */
-  readonly started: Set<string>
   readonly finished: Set<number>
+  /** The calls of each choice that have begun, by the numbers that we give them. */
+  readonly calls: Map<number, StartedCall[]>
   choices: number
+}
+interface StartedCall {
+  /** As the engine numbers it; some begin each call with 0. */
+  readonly wireIndex: number
+  readonly id: string
+}
+
+function createState(): ChatState {
+  return { finished: new Set(), calls: new Map(), choices: 0 }
+}
+
+/** The engine said that the answer is whole, and clients wait for a reason of each choice: it ended as such choices do. */
+function* finishRest(state: ChatState): Generator<StreamPart> {
+  for (let choice = 0; choice < state.choices; choice += 1) {
+    if (state.finished.has(choice)) continue
+    const reason = state.calls.has(choice) ? 'tool_calls' : 'stop'
+    yield { type: 'choice-finish', choice, reason }
+  }
 }
 
 function* fromChatObject(value: unknown, state: ChatState): Generator<StreamPart> {
@@ -158,22 +179,23 @@ function* fromToolCall(
   state: ChatState,
 ): Generator<StreamPart> {
   // Whole answers, and some engines' chunks, leave the index out.
-  const toolCall = typeof wire.index === 'number' ? wire.index : position
-  if (!Number.isInteger(toolCall) || toolCall < 0 || toolCall > 127) {
-    throw invalid('a tool call out of range')
+  const wireIndex = typeof wire.index === 'number' ? wire.index : position
+  const { name, arguments: pieces } = wire.function ?? {}
+  const calls = state.calls.get(choice) ?? []
+  const id = typeof wire.id === 'string' && wire.id !== '' ? wire.id : undefined
+  let toolCall = calls.findLastIndex((call) => call.wireIndex === wireIndex)
+  const isOther = id !== undefined && calls[toolCall]?.id !== id
+  if (typeof name === 'string' && name !== '' && (toolCall < 0 || isOther)) {
+    toolCall = calls.length
+    if (toolCall >= toolCallsMax) throw invalid('more tool calls than anybody can want')
+    const call = { wireIndex, id: id ?? `call_${choice}_${toolCall}` }
+    state.calls.set(choice, [...calls, call])
+    yield { type: 'tool-call-start', choice, toolCall, id: call.id, name }
   }
-  const key = `${choice}:${toolCall}`
-  const name = wire.function?.name
-  if (!state.started.has(key) && typeof name === 'string' && name !== '') {
-    state.started.add(key)
-    const id =
-      typeof wire.id === 'string' && wire.id !== '' ? wire.id : `call_${choice}_${toolCall}`
-    yield { type: 'tool-call-start', choice, toolCall, id, name }
-  }
-  const pieces = wire.function?.arguments
-  if (typeof pieces === 'string' && pieces !== '') {
-    if (!state.started.has(key)) throw invalid('tool arguments before the tool was named')
-    yield { type: 'tool-call-delta', choice, toolCall, arguments: pieces }
+  const text = isRecord(pieces) ? JSON.stringify(pieces) : pieces
+  if (typeof text === 'string' && text !== '') {
+    if (toolCall < 0) throw invalid('tool arguments before the tool was named')
+    yield { type: 'tool-call-delta', choice, toolCall, arguments: text }
   }
 }
 

@@ -2,6 +2,7 @@
 import type { EmbeddingTask, StreamPart } from '../../engine.ts'
 import { collect, invalid, isRecord, parseWhole } from '../answer.ts'
 import type { TaskDialect } from '../connection.ts'
+import { readVectors } from '../vectors.ts'
 import { fromWireUsage } from './usage.ts'
 
 export const openAiEmbedding: TaskDialect<EmbeddingTask> = {
@@ -21,20 +22,22 @@ async function* readEmbeddings(
   count: number,
 ): AsyncGenerator<StreamPart> {
   const value = parseWhole(await collect(chunks))
-  const data = isRecord(value) ? value['data'] : undefined
-  if (!isRecord(value) || !Array.isArray(data) || data.length !== count) {
-    throw invalid('an embedding answer with the wrong number of vectors')
+  if (!isRecord(value) || !Array.isArray(value['data'])) {
+    throw invalid('an embedding answer without vectors')
   }
-  const vectors: (readonly number[])[] = Array.from({ length: count }, () => [])
-  for (const [position, item] of data.entries()) {
-    const vector: unknown = isRecord(item) ? item['embedding'] : undefined
-    const index = isRecord(item) && typeof item['index'] === 'number' ? item['index'] : position
-    if (!Array.isArray(vector) || !vectors[index]) throw invalid('a vector that is not a list')
-    if (!vector.every((number) => Number.isFinite(number)))
-      throw invalid('a vector with non-numbers')
-    vectors[index] = vector
-  }
-  yield { type: 'embeddings', vectors }
+  yield { type: 'embeddings', vectors: readVectors(inOrder(value['data']), count) }
   if (isRecord(value['usage'])) yield { type: 'usage', usage: fromWireUsage(value['usage']) }
   yield { type: 'end' }
+}
+
+/** By their indexes where they have some, else as they came. Two of one index leave a hole, which is no vector. */
+function inOrder(data: readonly unknown[]): readonly unknown[] {
+  const vectors: unknown[] = Array.from({ length: data.length })
+  for (const [position, item] of data.entries()) {
+    if (!isRecord(item)) throw invalid('an embedding that is no object')
+    const index = typeof item['index'] === 'number' ? item['index'] : position
+    if (!(index in vectors)) throw invalid('an embedding beyond the inputs')
+    vectors[index] = item['embedding']
+  }
+  return vectors
 }

@@ -1,12 +1,17 @@
 /** Encodes typed parts as OpenAI's `chat.completion.chunk` events. Strings from engines only ever pass through JSON.stringify. */
 import type { StreamPart, TokenUsage } from '../../../engines/engine.ts'
+import { logprobsMissing, toFinishReason, type CallStyle } from './chat-finish.ts'
 
-export interface ChatStreamOptions {
+export interface ChatStreamOptions extends CallStyle {
   readonly id: string
   readonly createdSeconds: number
   readonly model: string
   readonly systemFingerprint: string
   readonly includeUsage: boolean
+  /** The tier that the client asked for; `undefined` where it did not. */
+  readonly serviceTier?: string | undefined
+  /** An answer without logprobs is refused. */
+  readonly wantsLogprobs?: boolean | undefined
   /** A signed receipt, from the settlement on, for a client that asked for one. */
   readonly receipt?: (() => string | undefined) | undefined
 }
@@ -19,10 +24,16 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
   const head =
     `data: {"id":${JSON.stringify(options.id)},"object":"chat.completion.chunk",` +
     `"created":${options.createdSeconds},"model":${JSON.stringify(options.model)},` +
-    `"system_fingerprint":${JSON.stringify(options.systemFingerprint)},`
+    `"system_fingerprint":${JSON.stringify(options.systemFingerprint)},` +
+    (options.serviceTier === undefined
+      ? ''
+      : `"service_tier":${JSON.stringify(options.serviceTier)},`)
   // With include_usage every chunk names usage, and the last one has it; without, no chunk does.
   const tail = options.includeUsage ? '],"usage":null}\n\n' : ']}\n\n'
   const introduced = new Set<number>()
+  /** Choices that called something, and those that gave probabilities. */
+  const calling = new Set<number>()
+  const weighed = new Set<number>()
 
   const event = (choice: number, delta: string, finishReason = 'null', logprobs = 'null'): string =>
     `${head}"choices":[{"index":${choice},"delta":{${delta}},"logprobs":${logprobs},"finish_reason":${finishReason}}${tail}`
@@ -51,7 +62,18 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
     reason,
     cause,
   }: Extract<StreamPart, { type: 'choice-finish' }>): string => {
-    return besides(event(choice, '', `"${reason}"`), { limit: cause, receipt: takeReceipt() })
+    const finishReason = toFinishReason(reason, calling.has(choice), options)
+    return besides(event(choice, '', `"${finishReason}"`), { limit: cause, receipt: takeReceipt() })
+  }
+
+  /** The form before tools knows one call. */
+  const callEvent = (
+    { choice, toolCall }: { readonly choice: number; readonly toolCall: number },
+    functionCall: string,
+    call: string,
+  ): string => {
+    if (!options.usesFunctions) return event(choice, `"tool_calls":[${call}]`)
+    return toolCall === 0 ? event(choice, `"function_call":${functionCall}`) : ''
   }
 
   return (part) => {
@@ -60,6 +82,10 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
         const logprobs = part.logprobs
           ? `{"content":${JSON.stringify(part.logprobs)},"refusal":null}`
           : 'null'
+        if (options.wantsLogprobs) {
+          if (part.logprobs) weighed.add(part.choice)
+          else if (!weighed.has(part.choice)) throw logprobsMissing()
+        }
         return (
           introduce(part.choice) +
           event(part.choice, `"content":${JSON.stringify(part.text)}`, 'null', logprobs)
@@ -76,12 +102,14 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
       case 'refusal-delta':
         return introduce(part.choice) + event(part.choice, `"refusal":${JSON.stringify(part.text)}`)
       case 'tool-call-start': {
-        const call = `{"index":${part.toolCall},"id":${JSON.stringify(part.id)},"type":"function","function":{"name":${JSON.stringify(part.name)},"arguments":""}}`
-        return introduce(part.choice) + event(part.choice, `"tool_calls":[${call}]`)
+        calling.add(part.choice)
+        const called = `{"name":${JSON.stringify(part.name)},"arguments":""}`
+        const call = `{"index":${part.toolCall},"id":${JSON.stringify(part.id)},"type":"function","function":${called}}`
+        return introduce(part.choice) + callEvent(part, called, call)
       }
       case 'tool-call-delta': {
-        const call = `{"index":${part.toolCall},"function":{"arguments":${JSON.stringify(part.arguments)}}}`
-        return event(part.choice, `"tool_calls":[${call}]`)
+        const piece = `{"arguments":${JSON.stringify(part.arguments)}}`
+        return callEvent(part, piece, `{"index":${part.toolCall},"function":${piece}}`)
       }
       case 'choice-finish':
         return introduce(part.choice) + finish(part)

@@ -6,6 +6,7 @@ import type {
   TokenLogprob,
 } from '../../../engines/engine.ts'
 import { Fault } from '../../../platform/fault.ts'
+import { logprobsMissing, toFinishReason } from './chat-finish.ts'
 import { toWireUsage, type ChatStreamOptions } from './chat-stream.ts'
 
 /** A whole answer is held in memory until its end. */
@@ -20,9 +21,11 @@ interface Choice {
   readonly toolCalls: { id: string; name: string; arguments: string }[]
 }
 
+export type WholeChatOptions = Omit<ChatStreamOptions, 'includeUsage'>
+
 export async function gatherChat(
   parts: AsyncIterable<StreamPart>,
-  options: Omit<ChatStreamOptions, 'includeUsage'>,
+  options: WholeChatOptions,
 ): Promise<string> {
   const choices: Choice[] = []
   let usage: Record<string, unknown> | undefined
@@ -45,7 +48,8 @@ export async function gatherChat(
     const choice = (choices[part.choice] ??= emptyChoice())
     if (part.type === 'text-delta') {
       choice.text = (choice.text ?? '') + grow(part.text)
-      if (part.logprobs) choice.logprobs.push(...part.logprobs)
+      for (const logprob of part.logprobs ?? []) choice.logprobs.push(logprob)
+      if (options.wantsLogprobs && choice.logprobs.length === 0) throw logprobsMissing()
     } else if (part.type === 'reasoning-delta') choice.reasoning += grow(part.text)
     else if (part.type === 'refusal-delta')
       choice.refusal = (choice.refusal ?? '') + grow(part.text)
@@ -64,9 +68,11 @@ export async function gatherChat(
     object: 'chat.completion',
     created: options.createdSeconds,
     model: options.model,
-    choices: choices.map(toWireChoice),
+    choices: Array.from(choices, (choice, index) =>
+      toWireChoice(choice ?? emptyChoice(), index, options),
+    ),
     usage,
-    service_tier: 'default',
+    service_tier: options.serviceTier ?? 'default',
     system_fingerprint: options.systemFingerprint,
     // Left out unless a limit ended the answer.
     limit,
@@ -84,7 +90,7 @@ function emptyChoice(): Choice {
   }
 }
 
-function toWireChoice(choice: Choice, index: number): unknown {
+function toWireChoice(choice: Choice, index: number, options: WholeChatOptions): unknown {
   const calls = choice.toolCalls.filter(Boolean)
   const content = choice.text ?? (calls.length > 0 || choice.refusal !== undefined ? null : '')
   return {
@@ -96,17 +102,25 @@ function toWireChoice(choice: Choice, index: number): unknown {
       ...(choice.reasoning === ''
         ? {}
         : { reasoning_content: choice.reasoning, reasoning: choice.reasoning }),
-      ...(calls.length === 0
-        ? {}
-        : {
-            tool_calls: calls.map((call) => ({
-              id: call.id,
-              type: 'function',
-              function: { name: call.name, arguments: call.arguments },
-            })),
-          }),
+      ...toWireCalls(calls, options),
     },
     logprobs: choice.logprobs.length > 0 ? { content: choice.logprobs, refusal: null } : null,
-    finish_reason: choice.finishReason,
+    finish_reason: toFinishReason(choice.finishReason, calls.length > 0, options),
+  }
+}
+
+/** Never an empty list: clients take it for a call. */
+function toWireCalls(calls: Choice['toolCalls'], options: WholeChatOptions): object {
+  const [first] = calls
+  if (!first) return {}
+  if (options.usesFunctions) {
+    return { function_call: { name: first.name, arguments: first.arguments } }
+  }
+  return {
+    tool_calls: calls.map((call) => ({
+      id: call.id,
+      type: 'function',
+      function: { name: call.name, arguments: call.arguments },
+    })),
   }
 }

@@ -44,6 +44,7 @@ const kinds: Readonly<Record<FaultCode, ErrorKind>> = {
   'catalog.model_not_found': ['invalid_request_error', 'model_not_found'],
   'catalog.price_missing': ['api_error', 'price_missing'],
   'catalog.capability_missing': ['invalid_request_error', 'capability_missing'],
+  'catalog.residency_denied': ['invalid_request_error', 'residency_denied'],
   'capacity.no_replica': ['api_error', 'model_not_ready'],
   'capacity.overloaded': ['api_error', 'overloaded'],
   'capacity.draining': ['api_error', 'draining'],

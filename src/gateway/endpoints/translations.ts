@@ -1,0 +1,11 @@
+import { defineEndpoint } from '../endpoint.ts'
+import { sendTranscript, toTranscriptionWork, type TranscriptionWork } from '../audio/transcribe.ts'
+
+const path = '/v1/audio/translations'
+
+export const translations = defineEndpoint<TranscriptionWork>({
+  path,
+  body: 'multipart',
+  parse: (body, { headers }) => toTranscriptionWork({ body, headers }, 'translate', path),
+  respond: sendTranscript,
+})

@@ -1,0 +1,166 @@
+/**
+ * The items of a conversation as a chat's messages. What an assistant did in one turn, its reasoning, its text and its calls, is one message there.
+ * Returns beside each message the place of the item that it begins with, so that a refusal can name what the client wrote.
+ */
+import { Fault } from '../../../platform/fault.ts'
+import type { Seal } from '../../../platform/seal.ts'
+import type { InputItem, InputPart } from './input-item.ts'
+import type { ResponseRequest } from './request.ts'
+import { openReasoning } from './sealed-reasoning.ts'
+import { toArguments } from './tools.ts'
+
+type ChatMessage = Record<string, unknown>
+
+export interface Conversation {
+  readonly messages: readonly ChatMessage[]
+  /** `input[3]` for each. */
+  readonly places: readonly string[]
+}
+
+interface AssistantTurn {
+  readonly place: string
+  reasoning: string
+  content: string | undefined
+  refusal: string
+  readonly calls: { id: string; type: 'function'; function: { name: string; arguments: string } }[]
+}
+
+export function toConversation(
+  request: Pick<ResponseRequest, 'instructions' | 'input'>,
+  seal: () => Seal,
+): Conversation {
+  const messages: ChatMessage[] = []
+  const places: string[] = []
+  let turn: AssistantTurn | undefined
+
+  const add = (message: ChatMessage, place: string): void => {
+    messages.push(message)
+    places.push(place)
+  }
+  const endTurn = (): void => {
+    if (turn) add(toAssistantMessage(turn), turn.place)
+    turn = undefined
+  }
+  const turnAt = (place: string): AssistantTurn =>
+    (turn ??= { place, reasoning: '', content: undefined, refusal: '', calls: [] })
+  /** Reasoning and text come before calls; after those, a new turn begins. */
+  const turnBefore = (place: string, isFull: (open: AssistantTurn) => boolean): AssistantTurn => {
+    if (turn && isFull(turn)) endTurn()
+    return turnAt(place)
+  }
+  const hasSpoken = (open: AssistantTurn): boolean =>
+    open.calls.length > 0 || open.content !== undefined || open.refusal !== ''
+
+  if (request.instructions) add({ role: 'system', content: request.instructions }, 'instructions')
+  if (typeof request.input === 'string') {
+    add({ role: 'user', content: request.input }, 'input')
+    return { messages, places }
+  }
+  for (const [index, item] of request.input.entries()) {
+    const place = `input[${index}]`
+    switch (item.type) {
+      case 'message': {
+        if (item.role !== 'assistant') {
+          endTurn()
+          add({ role: item.role, content: toContent(item.content, place) }, place)
+          break
+        }
+        const open = turnBefore(place, hasSpoken)
+        open.content = textOf(item.content)
+        open.refusal = refusalOf(item.content)
+        break
+      }
+      case 'reasoning':
+        turnBefore(place, hasSpoken).reasoning += readReasoning(item, seal, place)
+        break
+      case 'function_call':
+        turnAt(place).calls.push(toCall(item.call_id, item.name, item.arguments))
+        break
+      case 'custom_tool_call':
+        turnAt(place).calls.push(toCall(item.call_id, item.name, toArguments(item.input)))
+        break
+      case 'function_call_output':
+      case 'custom_tool_call_output': {
+        endTurn()
+        const content = toContent(item.output, place)
+        add({ role: 'tool', tool_call_id: item.call_id, content }, place)
+        break
+      }
+    }
+  }
+  endTurn()
+  return { messages, places }
+}
+
+function toCall(id: string, name: string, args: string): AssistantTurn['calls'][number] {
+  return { id, type: 'function', function: { name, arguments: args } }
+}
+
+function toAssistantMessage({ reasoning, content, refusal, calls }: AssistantTurn): ChatMessage {
+  return {
+    role: 'assistant',
+    content: content ?? null,
+    ...(refusal === '' ? {} : { refusal }),
+    ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+    ...(calls.length > 0 ? { tool_calls: calls } : {}),
+  }
+}
+
+function readReasoning(
+  item: Extract<InputItem, { type: 'reasoning' }>,
+  seal: () => Seal,
+  place: string,
+): string {
+  if (item.encrypted_content) {
+    return openReasoning(item.encrypted_content, seal(), `${place}.encrypted_content`)
+  }
+  const parts = item.content?.length ? item.content : (item.summary ?? [])
+  return parts.map((part) => part.text).join('\n')
+}
+
+type Content = string | readonly InputPart[]
+
+function textOf(content: Content): string {
+  if (typeof content === 'string') return content
+  return content.map((part) => ('text' in part ? part.text : '')).join('')
+}
+
+function refusalOf(content: Content): string {
+  if (typeof content === 'string') return ''
+  return content.map((part) => (part.type === 'refusal' ? part.refusal : '')).join('')
+}
+
+/** One text is written as a text: not every engine's template knows parts. */
+function toContent(content: Content, place: string): unknown {
+  if (typeof content === 'string') return content
+  const [only] = content
+  if (content.length === 1 && only && 'text' in only) return only.text
+  return content.map((part, index) => toChatPart(part, `${place}.content[${index}]`))
+}
+
+function toChatPart(part: InputPart, place: string): unknown {
+  switch (part.type) {
+    case 'refusal':
+      return { type: 'refusal', refusal: part.refusal }
+    case 'input_image': {
+      if (!part.image_url) throw refuse('Send the image as a data URI in image_url.', place)
+      const detail = part.detail === 'original' ? 'high' : (part.detail ?? 'auto')
+      return { type: 'image_url', image_url: { url: part.image_url, detail } }
+    }
+    case 'input_file': {
+      if (!part.file_data) {
+        throw refuse('Stored and remote files are not read. Send the content as file_data.', place)
+      }
+      const { file_data, filename } = part
+      return { type: 'file', file: { file_data, ...(filename ? { filename } : {}) } }
+    }
+    case 'input_audio':
+      return { type: 'input_audio', input_audio: part.input_audio }
+    default:
+      return { type: 'text', text: part.text }
+  }
+}
+
+function refuse(text: string, param: string): Fault {
+  return new Fault({ code: 'client.unsupported_value', public: text, param })
+}
