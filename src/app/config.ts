@@ -32,7 +32,8 @@ const schema = z.strictObject({
         .number()
         .int()
         .min(1024)
-        .default(25 * mebibyte),
+        // A recording of 25 MiB, which OpenAI takes too, and the form around it.
+        .default(32 * mebibyte),
       openRequestsMax: z.coerce.number().int().min(1).default(4_096),
       corsOrigins: z.array(z.string()).default([]),
       /** What becomes of fields of a request that are not known here. */

@@ -124,11 +124,7 @@ export function mutateValue(random: Random, source: unknown): unknown {
         Reflect.set(owner, key, { [String(key)]: before })
         break
       case 3:
-        Reflect.set(
-          owner,
-          key,
-          Array.from({ length: 1 + below(random, 200) }, () => before),
-        )
+        Reflect.set(owner, key, repeated(before, 1 + below(random, 200)))
         break
       default:
         Reflect.set(owner, key, structuredClone(pick(random, hardValues)))
@@ -137,6 +133,15 @@ export function mutateValue(random: Random, source: unknown): unknown {
   return root.value
 }
 
+/** As often as fits: repetitions of repetitions grow beyond what a body may be. */
+function repeated(value: unknown, times: number): unknown[] {
+  const characters = JSON.stringify(value)?.length ?? 1
+  const fitting = Math.max(1, Math.floor(repeatedCharactersMax / characters))
+  // Copies: what changes in one of them later shall not change in all.
+  return Array.from({ length: Math.min(times, fitting) }, () => structuredClone(value))
+}
+
+const repeatedCharactersMax = 256 * 1024
 const placesMax = 2_000
 
 /** Every place that holds a value, down to a number of them. */

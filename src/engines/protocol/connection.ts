@@ -50,6 +50,8 @@ export interface TaskDialect<Task extends EngineTask> {
     request: EngineRequest<Task>,
     traits: EngineTraits,
   ): string | { readonly contentType: string; readonly body: Buffer }
+  /** The longest silence between two pieces of an answer; 30 s where it is left out. */
+  readonly idleTimeoutMs?: number
   /** Throws at once for an answer of a kind that it does not know. */
   read(answer: DialectAnswer, request: EngineRequest<Task>): AsyncIterable<StreamPart>
 }
@@ -137,6 +139,7 @@ export function connectEngine(address: EngineAddress, options: EngineOptions): E
     path: string,
     content: { readonly contentType: string; readonly body: string | Buffer },
     call: EngineCall,
+    silenceMs = idleTimeoutMs,
   ): Promise<HttpResponse> => {
     const headers = {
       'content-type': content.contentType,
@@ -145,7 +148,7 @@ export function connectEngine(address: EngineAddress, options: EngineOptions): E
     }
     const response = await open(
       { method: 'POST', path, headers, body: content.body },
-      { signal: call.signal, firstByteTimeoutMs, idleTimeoutMs },
+      { signal: call.signal, firstByteTimeoutMs, idleTimeoutMs: silenceMs },
     )
     if (response.status !== 200) throw await rejection(response, options)
     if (response.headers['content-encoding'] !== undefined) {
@@ -193,7 +196,7 @@ export function connectEngine(address: EngineAddress, options: EngineOptions): E
         typeof rendered === 'string'
           ? { contentType: 'application/json', body: rendered }
           : rendered
-      const response = await post(path, content, call)
+      const response = await post(path, content, call, dialect.idleTimeoutMs)
       try {
         return dialect.read(toAnswer(response), request)
       } catch (error) {
@@ -288,6 +291,15 @@ async function rejection(
     const text = 'The model server is at its limit. Try again shortly.'
     return new Fault({ code: 'capacity.engine_rate_limited', public: text, internal, retryAfterMs })
   }
+  // llama-server, for what it was not started for.
+  if (status === 501) {
+    return new Fault({
+      code: 'catalog.capability_missing',
+      public: 'The model server of this model is not set up for this task. Ask your provider.',
+      param: 'model',
+      internal,
+    })
+  }
   // 529 is Anthropic's word for it.
   if (status === 503 || status === 529) {
     const text = 'The model server is busy. Try again shortly.'
@@ -306,7 +318,9 @@ async function readError(
     const error = isRecord(whole['error']) ? whole['error'] : whole
     const text = (key: string): Record<string, string> =>
       typeof error[key] === 'string' ? { [key]: error[key] } : {}
-    return { ...text('message'), ...text('code'), ...text('type'), ...text('param') }
+    // Hugging Face's servers have the text itself under `error`.
+    const bare = typeof whole['error'] === 'string' ? { message: whole['error'] } : {}
+    return { ...bare, ...text('message'), ...text('code'), ...text('type'), ...text('param') }
   } catch {
     // An unreadable refusal is still a refusal; the status alone decides.
     return {}

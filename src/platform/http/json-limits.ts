@@ -7,7 +7,8 @@ import { isUtf8 } from 'node:buffer'
 import { Fault } from '../fault.ts'
 
 export const jsonDepthMax = 64
-export const jsonValuesMax = 1_000_000
+/** Reading so many takes some 20 ms, in which nothing else is served. OpenAI takes 300,000 tokens to embed. */
+export const jsonValuesMax = 400_000
 /** Objects deeper than this belong to tools' schemas, where a property may be called anything but `__proto__`. */
 const ownFieldsDepth = 3
 

@@ -21,7 +21,7 @@ def interface():
     app = gradio.ChatInterface(respond)
     _, url, _ = app.launch(prevent_thread_lock=True, server_name="127.0.0.1", quiet=True)
     try:
-        assert Client(url, verbose=False).predict("Say hello.", api_name="/chat")
+        assert Client(url, verbose=False).predict("Say hello.", api_name="/respond")
     finally:
         app.close()
 

@@ -67,29 +67,25 @@ export async function answersTarget(): Promise<Target> {
   }
   return {
     name: 'answers',
-    isOnThisThread: true,
-    async run(random) {
+    prepare(random) {
       const { dialect, fixture, bytes } = seeds[below(random, seeds.length)] ?? {}
-      if (!dialect || !fixture || !bytes) return
+      if (!dialect || !fixture || !bytes) throw new Error('no fixture to start from')
       const mutated = below(random, 4) === 0 ? bytes : mutateBytes(random, bytes)
       const mediaType = fixture.answer.contentType.split(';')[0] ?? ''
-      let parts = 0
-      try {
-        const answer = dialect.read(
-          {
-            mediaType,
-            headers: fixture.answer.headers ?? {},
-            body: pieces(inPieces(random, mutated)),
-          },
-          fixture.request,
-        )
-        for await (const part of answer) {
-          parts += 1
-          if (part.type === 'end') break
-          if (parts > partsMax) throw new Error('parts without end')
+      const cut = inPieces(random, mutated)
+      return async () => {
+        try {
+          const headers = fixture.answer.headers ?? {}
+          const answer = dialect.read({ mediaType, headers, body: pieces(cut) }, fixture.request)
+          let parts = 0
+          for await (const part of answer) {
+            parts += 1
+            if (part.type === 'end') break
+            if (parts > partsMax) throw new Error('parts without end')
+          }
+        } catch (error) {
+          checkRefusal(error)
         }
-      } catch (error) {
-        checkRefusal(error)
       }
     },
   }

@@ -20,18 +20,19 @@ export function formsTarget(): Target {
   if (seeds.length === 0) throw new Error('no recordings to start from')
   return {
     name: 'forms',
-    // Lengths are measured on threads of their own.
-    isOnThisThread: false,
-    async run(random) {
+    prepare(random) {
       const endpoint = parsers[below(random, parsers.length)]
       const seed = seeds[below(random, seeds.length)]
-      if (!endpoint || !seed) return
+      if (!endpoint || !seed) throw new Error('no endpoint takes a form')
       const header = below(random, 20) > 0 ? boundary : 'another'
       const context = bodyContext(`multipart/form-data; boundary=${header}`)
-      try {
-        await endpoint.parse(mutateBytes(random, seed), context)
-      } catch (error) {
-        checkRefusal(error)
+      const bytes = mutateBytes(random, seed)
+      return async () => {
+        try {
+          await endpoint.parse(bytes, context)
+        } catch (error) {
+          checkRefusal(error)
+        }
       }
     },
   }

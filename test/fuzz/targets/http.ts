@@ -37,16 +37,17 @@ export async function httpTarget(): Promise<Target> {
   process.on('uncaughtException', onCrash)
   return {
     name: 'http',
-    // Gateway and client share it.
-    isOnThisThread: true,
-    async run(random) {
+    prepare(random) {
       const requests = Array.from({ length: 1 + below(random, 3) }, () =>
         makeRequest(random, gateway.key),
       )
       const bytes = Buffer.concat(requests)
-      const answer = await send(port, below(random, 5) === 0 ? bytes : mutateBytes(random, bytes))
-      if (crash !== undefined) throw crash
-      checkAnswer(answer)
+      const mutated = below(random, 5) === 0 ? bytes : mutateBytes(random, bytes)
+      return async () => {
+        const answer = await send(port, mutated)
+        if (crash !== undefined) throw crash
+        checkAnswer(answer)
+      }
     },
     async close() {
       process.off('uncaughtException', onCrash)

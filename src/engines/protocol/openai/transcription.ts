@@ -26,6 +26,8 @@ import { createEventReader } from '../sse.ts'
 const languageCharactersMax = 40
 
 export const openAiTranscription: TaskDialect<TranscriptionTask> = {
+  // On a processor, half a minute of speech may take minutes to hear.
+  idleTimeoutMs: 600_000,
   path: ({ task }) =>
     task.goal === 'translate' ? '/v1/audio/translations' : '/v1/audio/transcriptions',
   render: ({ task, model, stream }) => renderForm(task, fieldsOf(task, model, stream)),
