@@ -9,7 +9,12 @@ import { loadSecrets, secretPath } from '../src/app/secrets.ts'
 import { startGateway } from '../src/app/wire-gateway.ts'
 import { addModel, importShippedCatalogue, type ModelCategory } from '../src/catalog/catalog.ts'
 import { addExternalEngine } from '../src/fleet/fleet.ts'
-import { createApiKey, createProject, createTenant } from '../src/identity/identity.ts'
+import {
+  createApiKey,
+  createProject,
+  createTenant,
+  updateTenant,
+} from '../src/identity/identity.ts'
 import { openDatabase, platformScope } from '../src/platform/postgres/database.ts'
 import { postgresForTests } from './postgres-for-tests.ts'
 
@@ -35,6 +40,10 @@ export interface ModelForTests {
   readonly engineModel?: string
   /** Of another engine than the one that answers as the test says. */
   readonly baseUrl?: string
+  /** Where prompts go; our own machines where it is left out. */
+  readonly location?: string
+  readonly engineKey?: string
+  readonly settings?: Readonly<Record<string, string>>
 }
 
 export interface BilledUsage {
@@ -54,6 +63,8 @@ export interface GatewayForTests {
   /** What the engine was asked since the last call. */
   heard(): readonly EngineHears[]
   post(path: string, body: unknown, key?: string): Promise<Response>
+  /** Changes where the tenant's prompts may go; the gateway hears of it soon after. */
+  allowPlaces(places: readonly string[]): Promise<void>
   /** The ledger's own row, once it has arrived. */
   billed(requestId: string | null): Promise<BilledUsage>
   close(): Promise<void>
@@ -110,7 +121,12 @@ export async function gatewayForTests(options: {
         engineKind: model.engineKind ?? 'openai-compatible',
         baseUrl: model.baseUrl ?? engine.url,
         engineModel: model.engineModel ?? model.id,
-        sealKey: undefined,
+        sealKey:
+          model.engineKey === undefined
+            ? undefined
+            : (context) => secrets.atRest.seal(Buffer.from(model.engineKey ?? ''), context),
+        location: model.location,
+        settings: model.settings,
       })
     }
     return { tenantId: tenant.id, projectId: project.id }
@@ -143,6 +159,11 @@ export async function gatewayForTests(options: {
         headers: { authorization: `Bearer ${by}`, 'content-type': 'application/json' },
         body: JSON.stringify(body),
       }),
+    async allowPlaces(allowedLocations) {
+      await database.transaction(platformScope, (tx) =>
+        updateTenant(tx, owner.tenantId, { allowedLocations }),
+      )
+    },
     billed: (requestId) =>
       until(async () => {
         const found = await database.transaction(platformScope, (tx) =>

@@ -230,6 +230,7 @@ export async function startGateway(config: Config): Promise<Role> {
     },
     async stop() {
       clearInterval(flushTimer)
+      await batchWork.stop()
       await flushKeyUses().catch(() => {
         // The database is away; the time of a key's last use is not worth waiting for it.
       })

@@ -354,15 +354,16 @@ test('lines of a worker that fell silent go to another, under the same key; its 
   expect(await look(batch)).toMatchObject({ counts: { completed: 2 }, usage: { inputTokens: 10 } })
 })
 
-test('signs of life keep claims', async () => {
-  await submit(['a'])
+test('signs of life keep the claims that they name, and no other', async () => {
+  await submit(['a', 'b'])
   const queue = worker('one')
   await queue.advanceBatch()
-  await queue.claimLines(1)
+  const [a] = await queue.claimLines(2)
   await loseClaims()
-  await queue.keepClaims()
+  await queue.keepClaims(a ? [a] : [])
   await worker('two').tidy()
-  expect(await worker('two').claimLines(1)).toEqual([])
+  const free = await worker('two').claimLines(2)
+  expect(free.map(({ customId }) => customId)).toEqual(['b'])
 })
 
 test('a worker that dies while it checks the input, or writes the output, leaves all to the next', async () => {

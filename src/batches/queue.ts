@@ -73,7 +73,8 @@ export interface BatchQueue {
   advanceBatch(): Promise<boolean>
   /** Lines of one batch. */
   claimLines(linesMax: number): Promise<readonly ClaimedLine[]>
-  keepClaims(): Promise<void>
+  /** Of the lines that are under way here; a claim on any other runs out. */
+  keepClaims(lines: readonly ClaimedLine[]): Promise<void>
   /** Tells whether the claim still held; if not, somebody else runs the line again, as a further leg of the same request. */
   finish(line: ClaimedLine, result: LineResult): Promise<boolean>
   defer(line: ClaimedLine, deferral: Deferral): Promise<void>
@@ -161,7 +162,7 @@ export function openBatchQueue(options: {
       }
       return lines
     },
-    keepClaims: () => asPlatform((tx) => store.keepLineClaims(tx, workerId)),
+    keepClaims: (lines) => asPlatform((tx) => store.keepLineClaims(tx, workerId, lines)),
     finish(line, { failed, response, usage }) {
       const key = sealOf.get(line)
       assert(key, 'a line that is finished was claimed here')

@@ -278,10 +278,18 @@ export async function claimLines(
   return { batch, lines: claimed.rows.toSorted((a, b) => a.line - b.line) }
 }
 
-export async function keepLineClaims(tx: Tx, worker: string): Promise<void> {
-  await sql`UPDATE batch_lines SET claimed_until = ${claimEnd} WHERE claimed_by = ${worker} AND state = 'running'`.execute(
-    tx,
-  )
+/** Of the lines that it names, for a worker may have lost sight of others. */
+export async function keepLineClaims(
+  tx: Tx,
+  worker: string,
+  lines: readonly { readonly batchId: string; readonly line: number }[],
+): Promise<void> {
+  const batchIds = lines.map(({ batchId }) => batchId)
+  const numbers = lines.map(({ line }) => line)
+  await sql`
+    UPDATE batch_lines SET claimed_until = ${claimEnd}
+    WHERE (batch_id, line) IN (SELECT * FROM unnest(${batchIds}::text[], ${numbers}::integer[]))
+      AND claimed_by = ${worker} AND state = 'running'`.execute(tx)
 }
 
 /** Notes a result, unless the claim was lost. The last one ends the batch. */

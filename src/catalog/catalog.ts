@@ -1,7 +1,7 @@
 /** The catalogue's front door: which models exist, which of them are offered, under which names and at which prices. */
 import { Fault } from '../platform/fault.ts'
 import type { Sql } from '../platform/postgres/database.ts'
-import type { CatalogRecords } from './catalogue.ts'
+import type { CatalogRecords, ConformanceBadge } from './catalogue.ts'
 import { modelNotFound, type Model, type NewModel, type Price } from './model.ts'
 import {
   fromDefault,
@@ -18,7 +18,7 @@ export type { DefaultModel } from './shipped.ts'
 export type { Model, NewModel, Price } from './model.ts'
 export { guessCategory, modelIdPattern, weightSourcePattern } from './model.ts'
 export { lifecyclePhases, modelCategories, priceUnits } from './catalogue.ts'
-export type { LifecyclePhase, ModelCategory, PriceUnit } from './catalogue.ts'
+export type { ConformanceBadge, LifecyclePhase, ModelCategory, PriceUnit } from './catalogue.ts'
 
 /** Brings the shipped models and price lists in, as often as wanted; what operators decided stays. */
 export async function importShippedCatalogue(
@@ -85,13 +85,22 @@ export async function enableModel(
   if (!pricing.unpriced) await store.copyClassPrices(tx, modelId)
 }
 
-/** Says where a model's weights come from now on. The checksum of others is forgotten. */
+/** Says where a model's weights come from now on. What is known of others, their checksum and their badge, is forgotten. */
 export async function setWeightSources(
   tx: Sql<unknown>,
   modelId: string,
   weightSources: readonly string[],
 ): Promise<void> {
   if (!(await store.updateWeightSources(tx, modelId, weightSources))) throw modelNotFound(modelId)
+}
+
+/** Shows how a model did when it was last checked. */
+export async function setConformance(
+  tx: Sql<unknown>,
+  modelId: string,
+  badge: ConformanceBadge,
+): Promise<void> {
+  if (!(await store.updateConformance(tx, modelId, badge))) throw modelNotFound(modelId)
 }
 
 /** Takes a model off the offer; running requests end as they began. */

@@ -30,6 +30,19 @@ export const priceUnits = [
 ] as const
 export type PriceUnit = (typeof priceUnits)[number]
 
+/** What came out when the suite of checks last ran over a model. */
+export interface ConformanceBadge {
+  readonly verdict: 'passed' | 'partial' | 'failed'
+  /** ISO, in UTC. */
+  readonly date: string
+  readonly suiteVersion: string
+  readonly passed: number
+  readonly failed: number
+  readonly skipped: number
+  /** Of the engines that served the model then. */
+  readonly engineKinds: readonly string[]
+}
+
 /** Rows of the database that survive a trip through JSON: money is a decimal string of nano-units. */
 export interface CatalogRecords {
   readonly models: readonly ModelRecord[]
@@ -49,6 +62,8 @@ export interface ModelRecord {
   readonly successor: string | null
   readonly enabled: boolean
   readonly createdAtMs: number
+  /** Left out for a model that was never checked. */
+  readonly conformance?: ConformanceBadge | undefined
 }
 
 export interface PriceRecord {
@@ -71,6 +86,7 @@ export interface CatalogModel {
   readonly endOfSupport: string | undefined
   readonly successor: string | undefined
   readonly aliases: readonly string[]
+  readonly conformance?: ConformanceBadge | undefined
 }
 
 export interface Catalogue {
@@ -117,6 +133,7 @@ function toCatalogModel(record: ModelRecord, aliases: CatalogRecords['aliases'])
     endOfSupport: record.endOfSupport ?? undefined,
     successor: record.successor ?? undefined,
     aliases: aliases.filter((entry) => entry.modelId === record.id).map((entry) => entry.alias),
+    conformance: record.conformance,
   }
 }
 

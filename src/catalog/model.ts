@@ -1,6 +1,6 @@
 /** Models and prices as operators see them, and the rules for both. Pure. */
 import { Fault } from '../platform/fault.ts'
-import type { LifecyclePhase, ModelCategory, PriceUnit } from './catalogue.ts'
+import type { ConformanceBadge, LifecyclePhase, ModelCategory, PriceUnit } from './catalogue.ts'
 
 export interface Model {
   readonly id: string
@@ -23,6 +23,8 @@ export interface Model {
   readonly weightSha256: string | null
   readonly weightBytes: number | null
   readonly enabled: boolean
+  /** `null` for a model that was never checked. */
+  readonly conformance: ConformanceBadge | null
 }
 
 /** What an operator says about a model that the shipped catalogue does not know. */
@@ -50,8 +52,9 @@ export const modelIdPattern = /^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$/
 /** Weights come from one of the kinds of sources that the agent knows. Paths of files may hold spaces. */
 export const weightSourcePattern = /^(file:\/[^\p{Cc}]{1,2000}|(https?:\/\/|hf:|pypi:)\S{1,2000})$/u
 
-/** A small set of words tells embedders and rerankers by their usual names; an operator can always say otherwise. */
+/** A small set of words tells what a model is for by its usual names; an operator can always say otherwise. */
 export function guessCategory(name: string): ModelCategory {
+  if (/guard|moderation/i.test(name)) return 'moderation'
   if (/rerank/i.test(name)) return 'rerank'
   if (/embed|minilm|(^|[/_-])(bge|e5|gte)[-_]|sentence-t5/i.test(name)) return 'embedding'
   if (/whisper|voxtral/i.test(name)) return 'audio'

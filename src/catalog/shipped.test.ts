@@ -18,6 +18,18 @@ test('58 models ship besides the defaults, each with an id and a category that w
   expect(models.find((model) => model.id === 'z-image:16b')?.category).toBe('image')
 })
 
+test('embeddings that may be shortened are told as such, and no others', () => {
+  const ids = shippedModels()
+    .filter((model) => model.capabilities.includes('matryoshka'))
+    .map((model) => model.id)
+  expect(ids.toSorted()).toEqual([
+    'embeddinggemma:300m',
+    'qwen3-embedding:0.6b',
+    'qwen3-embedding:4b',
+    'qwen3-embedding:8b',
+  ])
+})
+
 const priceOf = (list: string, category: string, unit: string) =>
   shippedPriceLists
     .find((entry) => entry.id === list)
@@ -40,6 +52,10 @@ test.each([
   ['BAAI/bge-m3', 'embedding'],
   ['BAAI/bge-large-en', 'embedding'],
   ['bge-reranker-large', 'rerank'],
+  ['llama-guard3:1b', 'moderation'],
+  ['shieldgemma:2b', 'moderation'],
+  ['Qwen/Qwen3Guard-Gen-0.6B', 'moderation'],
+  ['omni-moderation-latest', 'moderation'],
   ['smollm2:135m', 'chat'],
   ['meta-llama/Llama-3.3-70B-Instruct', 'chat'],
 ])('%s looks like a model for %s', (name, category) => {

@@ -52,6 +52,12 @@ const phases: Readonly<Record<string, LifecyclePhase>> = {
   Retired: 'retired',
 }
 
+/**
+ * Embeddings whose beginnings are embeddings too, as their publishers say: huggingface.co/Qwen/Qwen3-Embedding-0.6B ("MRL Support": yes, of all three
+ * sizes) and ai.google.dev/gemma/docs/embeddinggemma (512, 256 or 128 of 768 dimensions). The source has no such column.
+ */
+const matryoshka = /^(qwen3-embedding|embeddinggemma):/
+
 type SourceModel = (typeof shipped.models)[number]
 
 export function shippedModels(): ShippedModel[] {
@@ -61,7 +67,7 @@ export function shippedModels(): ShippedModel[] {
     category: categories[model.category] ?? audioOrImage(model),
     // The source writes 0 where the notion does not apply.
     context_window_tokens: model.contextWindowTokens || null,
-    capabilities: model.capabilities,
+    capabilities: capabilitiesOf(model),
     licence: model.licence,
     tags: model.tags,
     phase: phases[model.lifecycle.phase] ?? 'evaluation',
@@ -80,6 +86,10 @@ export function shippedModels(): ShippedModel[] {
     weight_sha256: null,
     weight_bytes: null,
   }))
+}
+
+function capabilitiesOf({ id, capabilities }: SourceModel): readonly string[] {
+  return matryoshka.test(id) ? [...capabilities, 'matryoshka'] : capabilities
 }
 
 /** Facts with a source came with the program; a model that an operator added has none. */

@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import type { Sql } from '../platform/postgres/database.ts'
 import type {
   CatalogRecords,
+  ConformanceBadge,
   LifecyclePhase,
   ModelCategory,
   ModelRecord,
@@ -30,13 +31,14 @@ interface ModelRow {
   readonly weight_sha256: string | null
   readonly weight_bytes: bigint | null
   readonly enabled: boolean
+  readonly conformance: ConformanceBadge | null
   readonly created_at: Date
 }
 
 /** Dates as text: a JavaScript date would shift them by the time zone. */
 const modelColumns = sql.raw(
   `id, publisher, category, context_window_tokens, capabilities, licence, tags, phase, production_since::text, end_of_support::text,
-   long_term_support, successor, facts, weight_sources, weight_sha256, weight_bytes, enabled, created_at`,
+   long_term_support, successor, facts, weight_sources, weight_sha256, weight_bytes, enabled, conformance, created_at`,
 )
 
 export async function selectEnabledModels(tx: Sql<unknown>): Promise<ModelRecord[]> {
@@ -53,6 +55,7 @@ export async function selectEnabledModels(tx: Sql<unknown>): Promise<ModelRecord
     successor: row.successor,
     enabled: row.enabled,
     createdAtMs: row.created_at.getTime(),
+    conformance: row.conformance ?? undefined,
   }))
 }
 
@@ -183,8 +186,19 @@ export async function updateWeightSources(
   weightSources: readonly string[],
 ): Promise<boolean> {
   const result = await sql`
-    UPDATE models SET weight_sources = ${[...weightSources]}, weight_sha256 = NULL, weight_bytes = NULL
+    UPDATE models SET weight_sources = ${[...weightSources]}, weight_sha256 = NULL, weight_bytes = NULL, conformance = NULL
     WHERE id = ${modelId}`.execute(tx)
+  return result.numAffectedRows === 1n
+}
+
+/** Returns whether there is such a model. */
+export async function updateConformance(
+  tx: Sql<unknown>,
+  modelId: string,
+  badge: ConformanceBadge,
+): Promise<boolean> {
+  const result = await sql`
+    UPDATE models SET conformance = ${JSON.stringify(badge)} WHERE id = ${modelId}`.execute(tx)
   return result.numAffectedRows === 1n
 }
 
@@ -316,5 +330,6 @@ function toModel(row: ModelRow): Model {
     weightSha256: row.weight_sha256,
     weightBytes: row.weight_bytes === null ? null : Number(row.weight_bytes),
     enabled: row.enabled,
+    conformance: row.conformance,
   }
 }

@@ -8,6 +8,7 @@ import { auditCommand } from './audit.ts'
 import { batchCommand } from './batch.ts'
 import { chatCommand } from './chat.ts'
 import { CliError, type CliCommand } from './command.ts'
+import { conformanceCommand } from './conformance.ts'
 import { controlCommand } from './control.ts'
 import { creditCommand } from './credit.ts'
 import { doctorCommand } from './doctor.ts'
@@ -42,6 +43,7 @@ const commands: readonly CliCommand[] = [
   creditCommand,
   usageCommand,
   batchCommand,
+  conformanceCommand,
   estimateCommand,
   receiptCommand,
   reconcileCommand,

@@ -11,6 +11,8 @@ const engine = z.object({
   nodeName: z.string().nullable(),
   engineKind: z.string(),
   baseUrl: z.string().nullable(),
+  location: z.string().nullable(),
+  operator: z.string(),
   state: z.string(),
   detail: z.string().nullable(),
   progress: z.number().nullable(),
@@ -32,18 +34,34 @@ const added = z.object({
       modelId: z.string(),
       engineModel: z.string(),
       engineKind: z.string(),
+      location: z.string(),
+      operator: z.string(),
     }),
   ),
 })
 
 const pageSize = 500
 const pagesMax = 1_000
-const keyBytesMax = 4_000
+const keyBytesMax = 16_000
 /** For all looks together; each has a second or two. */
 const discoverTimeoutMs = 10_000
 
+const providers = ['openai', 'azure-openai', 'anthropic', 'vertex', 'bedrock', 'hugging-face']
+const providerHelp = `
+Providers run models on machines of their own. Nobody's prompts go there unless their tenant allows the place:
+  colonnade engine add --provider anthropic --model claude-opus-4-8 --location US --key-file key.txt
+  colonnade engine add --provider bedrock --region eu-west-3 --model eu.anthropic.claude-opus-4-8-v1:0 --as claude --location EU --key-file -
+  colonnade tenant update NAME --allow-location EU`
+
 interface AddOptions {
   readonly kind?: string
+  readonly provider?: string
+  readonly as?: string
+  readonly location?: string
+  readonly region?: string
+  readonly project?: string
+  readonly apiVersion?: string
+  readonly set?: readonly string[]
   readonly model?: readonly string[]
   readonly name?: string
   readonly keyFile?: string
@@ -56,15 +74,23 @@ export const engineCommand: CliCommand = {
     const engines = program.command('engine').description('engines: connect, find, list, remove')
     engines
       .command('add')
-      .argument('<url>', 'such as http://127.0.0.1:8000')
-      .description('connect a server that runs models, and offer them')
+      .argument('[url]', 'such as http://127.0.0.1:8000; a provider has its own')
+      .description('connect a server or a provider that runs models, and offer them')
+      .addHelpText('after', providerHelp)
       .option('--kind <kind>', 'such as vllm, ollama or openai-compatible; found out otherwise')
+      .option('--provider <name>', providers.join(', '))
       .option('--model <name...>', 'only these models of it')
       .option('--name <id>', 'the id that its one model gets here')
-      .option('--key-file <file>', 'file with the key that the server wants')
+      .option('--as <id>', 'the same as --name')
+      .option('--key-file <file>', 'file with the key that the server wants; - is standard input')
+      .option('--location <place>', 'where prompts go: local, or the country or region: FR, EU, US')
+      .option('--region <name>', "of the provider's machines: eu-west-3, europe-west9")
+      .option('--project <name>', "in the provider's own books")
+      .option('--api-version <date>', 'of Azure')
+      .option('--set <name=value...>', "another of the provider's settings")
       .option('--embeddings', 'its models make embeddings')
       .option('--unpriced', 'take no price over; the models are refused until one is set')
-      .action((url: string, options: AddOptions) => add(cli, url, options))
+      .action((url: string | undefined, options: AddOptions) => add(cli, url, options))
     engines
       .command('discover')
       .description('find engines on this machine that are not connected yet')
@@ -84,41 +110,96 @@ export const engineCommand: CliCommand = {
   },
 }
 
-async function add(cli: Cli, url: string, options: AddOptions): Promise<void> {
+async function add(cli: Cli, url: string | undefined, options: AddOptions): Promise<void> {
+  const settings = settingsOf(options)
   const key = options.keyFile === undefined ? undefined : await readKey(options.keyFile)
   const control = await cli.control()
   const answer = added.parse(
     await control.call('POST', '/api/v1/engines', {
       url,
-      kind: options.kind,
+      kind: options.provider ?? options.kind,
       key,
+      location: options.location,
+      settings: Object.keys(settings).length > 0 ? settings : undefined,
       models: options.model,
-      name: options.name,
+      name: options.as ?? options.name,
       category: options.embeddings ? 'embedding' : undefined,
       unpriced: options.unpriced ?? false,
     }),
   )
   cli.result(answer, () => {
-    const rows = answer.data.map((entry) => [entry.id, entry.modelId, entry.engineKind])
+    const rows = answer.data.map((entry) => [
+      entry.id,
+      entry.modelId,
+      entry.engineKind,
+      placeOf(entry),
+    ])
     const hint = options.unpriced
       ? 'They are refused until they have a price: colonnade model price <id> --list standard --input 0.9 --output 4'
       : 'They are offered at the prices of their class: colonnade model list --enabled'
-    return `${cli.table(['engine', 'model', 'kind'], rows)}\n${hint}`
+    const table = cli.table(['engine', 'model', 'kind', 'place'], rows)
+    return `${table}\n${hint}${residencyHint(answer.data)}`
   })
 }
 
-/** From a file, so that it is in no shell history and no process list. */
-async function readKey(path: string): Promise<string> {
-  let text: string
-  try {
-    text = (await readFile(path, 'utf8')).trim()
-  } catch {
-    throw new CliError(`Cannot read the key file ${path}. Check the name and its rights.`)
+function settingsOf(options: AddOptions): Readonly<Record<string, string>> {
+  const pairs = (options.set ?? []).map((pair) => {
+    const [name = '', ...value] = pair.split('=')
+    if (name === '' || value.length === 0)
+      throw new CliError(`--set takes name=value, not '${pair}'.`)
+    return [name, value.join('=')] as const
+  })
+  const { region, project, apiVersion } = options
+  return {
+    ...Object.fromEntries(pairs),
+    ...(region !== undefined && { region }),
+    ...(project !== undefined && { project }),
+    ...(apiVersion !== undefined && { apiVersion }),
   }
-  if (text === '' || text.length > keyBytesMax || /\s/.test(text)) {
+}
+
+/** Whoever connects a provider is told that nobody is served by it yet. */
+function residencyHint(engines: z.infer<typeof added>['data']): string {
+  const [place] = engines.map(({ location }) => location).filter((each) => each !== 'local')
+  if (place === undefined) return ''
+  return `\nOnly tenants that allow ${place} are served by it: colonnade tenant update NAME --allow-location ${place}`
+}
+
+function placeOf(entry: { readonly location: string | null; readonly operator: string }): string {
+  const { location, operator } = entry
+  if (location === null) return 'unknown: serves nobody'
+  return operator === 'own' ? location : `${location}, ${operator}`
+}
+
+/** From a file or standard input, so that it is in no shell history and no process list. */
+async function readKey(path: string): Promise<string> {
+  const text = path === '-' ? await readInput() : await readKeyFile(path)
+  // Google's key is a file of JSON.
+  const isJson = text.startsWith('{')
+  if (text === '' || text.length > keyBytesMax || (/\s/.test(text) && !isJson)) {
     throw new CliError(`${path} must hold one key and nothing else.`)
   }
   return text
+}
+
+async function readKeyFile(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).trim()
+  } catch {
+    throw new CliError(`Cannot read the key file ${path}. Check the name and its rights.`)
+  }
+}
+
+async function readInput(): Promise<string> {
+  const pieces: Buffer[] = []
+  let bytes = 0
+  for await (const piece of process.stdin) {
+    bytes += piece.length
+    if (bytes > keyBytesMax)
+      throw new CliError('Standard input must hold one key and nothing else.')
+    pieces.push(Buffer.from(piece))
+  }
+  return Buffer.concat(pieces).toString('utf8').trim()
 }
 
 async function discover(cli: Cli, globals: GlobalOptions, adopt: boolean): Promise<void> {
@@ -178,13 +259,14 @@ async function list(cli: Cli): Promise<void> {
       entry.modelId,
       entry.engineKind,
       entry.nodeName ?? 'external',
+      placeOf(entry),
       stateOf(entry),
       ...loadOf(entry),
       entry.baseUrl ?? '-',
       entry.detail ?? '',
     ])
     const load = ['running', 'waiting', 'cache']
-    const columns = ['id', 'model', 'kind', 'node', 'state', ...load, 'address', 'detail']
+    const columns = ['id', 'model', 'kind', 'node', 'place', 'state', ...load, 'address', 'detail']
     return cli.table(columns, rows)
   })
 }

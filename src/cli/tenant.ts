@@ -1,11 +1,14 @@
 /** `colonnade tenant …`: the customers or departments that use the platform. */
-import type { CliCommand, ControlClient } from './command.ts'
+import { CliError, type CliCommand, type ControlClient } from './command.ts'
 import { z } from 'zod'
 import { chooseTenant, listAll, tenant as tenantRow } from './identity-rows.ts'
 import { planRow } from './limit-rows.ts'
 import { renderMoney } from './money.ts'
 
-const tenant = tenantRow.extend({ planId: z.string().nullable() })
+const tenant = tenantRow.extend({
+  planId: z.string().nullable(),
+  allowedLocations: z.array(z.string()),
+})
 const tenantPlan = z.object({ plan: planRow.nullable() })
 
 interface UpdateOptions {
@@ -13,13 +16,15 @@ interface UpdateOptions {
   readonly priceList?: string
   /** `false` for --no-plan. */
   readonly plan?: string | false
+  readonly allowLocation?: readonly string[]
+  readonly ownMachinesOnly?: boolean
 }
 
 export const tenantCommand: CliCommand = {
   register(program, cli) {
     const tenants = program
       .command('tenant')
-      .description('tenants: create, list, update, suspend, resume')
+      .description('tenants: create, list, get, update, suspend, resume')
     tenants
       .command('create')
       .argument('<name>')
@@ -53,24 +58,51 @@ export const tenantCommand: CliCommand = {
         cli.result(rows, () => cli.table(columns, cells))
       })
     tenants
+      .command('get')
+      .argument('<tenant>', 'id or name')
+      .description('show a tenant: its plan, its prices, and where its prompts may go')
+      .action(async (wanted: string) => {
+        const client = await cli.control()
+        const { id } = await chooseTenant(client, wanted)
+        const found = tenant.parse(await client.call('GET', `/api/v1/tenants/${id}`))
+        const rows = [
+          ['id', found.id],
+          ['name', found.name],
+          ['state', found.state],
+          ['price list', found.priceListId],
+          ['plan', found.planId ?? '-'],
+          ['currency', found.currency],
+          ['prompts may go to', renderPlaces(found.allowedLocations)],
+        ]
+        cli.result(found, () => cli.table(['WHAT', 'VALUE'], rows))
+      })
+    tenants
       .command('update')
       .argument('<tenant>', 'id or name')
       .option('--name <name>', 'a new name')
       .option('--price-list <id>', 'another price list of the same currency')
       .option('--plan <id>', 'another plan of the same currency')
       .option('--no-plan', 'take the tenant off its plan: only its own limits are left')
-      .description('rename a tenant, or change its prices or its plan')
+      .option('--allow-location <place...>', 'places where its prompts may go too: FR, EU, US')
+      .option('--own-machines-only', 'its prompts go nowhere else')
+      .description('rename a tenant, or change its prices, its plan, or where its prompts may go')
       .action(async (wanted: string, options: UpdateOptions) => {
         const client = await cli.control()
         const { id } = await chooseTenant(client, wanted)
         const planId = options.plan === false ? null : options.plan
-        const body = { name: options.name, priceListId: options.priceList, planId }
+        const body = {
+          name: options.name,
+          priceListId: options.priceList,
+          planId,
+          allowedLocations: placesOf(options),
+        }
         const changed = tenant.parse(await client.call('PATCH', `/api/v1/tenants/${id}`, body))
         const advice = typeof planId === 'string' ? await adviseOnCredit(client, changed) : ''
         const plan = changed.planId === null ? 'no plan' : `the plan ${changed.planId}`
         cli.result(
           changed,
-          () => `${changed.name} has the price list ${changed.priceListId} and ${plan}.${advice}`,
+          () =>
+            `${changed.name} has the price list ${changed.priceListId} and ${plan}. Its prompts may go to ${renderPlaces(changed.allowedLocations)}.${advice}`,
         )
       })
     for (const [verb, state, text] of [
@@ -94,6 +126,19 @@ export const tenantCommand: CliCommand = {
         })
     }
   },
+}
+
+/** All places that are allowed from now on; `undefined` leaves them as they are. */
+function placesOf(options: UpdateOptions): readonly string[] | undefined {
+  const { allowLocation, ownMachinesOnly } = options
+  if (allowLocation && ownMachinesOnly)
+    throw new CliError('Give either --allow-location or --own-machines-only.')
+  if (ownMachinesOnly) return []
+  return allowLocation?.flatMap((places) => places.split(',')).map((place) => place.toUpperCase())
+}
+
+function renderPlaces(places: readonly string[]): string {
+  return ['our own machines', ...places].join(', ')
 }
 
 /** Whoever is put on a prepaid plan is refused until there is credit. */

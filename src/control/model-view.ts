@@ -9,6 +9,7 @@ import {
   type Model,
   type Price,
 } from '../catalog/catalog.ts'
+import { verdicts } from '../conformance/run.ts'
 import { listDeployedModels, listReplicas, replicaStates, type Replica } from '../fleet/fleet.ts'
 import { assert } from '../platform/assert.ts'
 import type { Sql } from '../platform/postgres/database.ts'
@@ -20,6 +21,16 @@ export const priceView = z.object({
   unit: z.enum(priceUnits),
   amountNanos: z.string().describe('Nano-units of the currency for one unit, as a decimal string.'),
   effectiveFrom: z.string(),
+})
+
+export const conformanceView = z.object({
+  verdict: z.enum(verdicts),
+  date: z.string(),
+  suiteVersion: z.string(),
+  passed: z.number(),
+  failed: z.number(),
+  skipped: z.number(),
+  engineKinds: z.array(z.string()).describe('Of the engines that served the model then.'),
 })
 
 export const modelView = z.object({
@@ -40,6 +51,9 @@ export const modelView = z.object({
   weightSha256: z.string().nullable(),
   weightBytes: z.number().nullable(),
   enabled: z.boolean(),
+  conformance: conformanceView
+    .nullable()
+    .describe('How it did when it was last checked; null when it never was.'),
   deployed: z.boolean().describe('Whether it shall run on a node of ours.'),
   aliases: z.array(z.string()),
   state: z.enum(replicaStates).nullable().describe('Of its best replica; null when it has none.'),
@@ -72,6 +86,10 @@ export async function viewModels(
       tags: [...model.tags],
       facts: { ...model.facts },
       weightSources: [...model.weightSources],
+      conformance: model.conformance && {
+        ...model.conformance,
+        engineKinds: [...model.conformance.engineKinds],
+      },
       deployed: deployed.has(model.id),
       aliases: aliases.filter((alias) => alias.modelId === model.id).map(({ alias }) => alias),
       state: best?.state ?? null,

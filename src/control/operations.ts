@@ -9,6 +9,8 @@ import { listTenantAuditOperation } from './endpoints/audit/tenant-list.ts'
 import { cancelBatchOperation } from './endpoints/batches/cancel.ts'
 import { getBatchOperation } from './endpoints/batches/get.ts'
 import { listBatchesOperation } from './endpoints/batches/list.ts'
+import { listConformanceOperation } from './endpoints/conformance/list.ts'
+import { recordConformanceOperation } from './endpoints/conformance/record.ts'
 import { grantCreditOperation } from './endpoints/credit/grant.ts'
 import { listCreditOperation } from './endpoints/credit/list.ts'
 import { createEngine } from './endpoints/engines/create.ts'
@@ -130,4 +132,6 @@ export const operations: readonly Operation[] = [
   listBatchesOperation,
   getBatchOperation,
   cancelBatchOperation,
+  listConformanceOperation,
+  recordConformanceOperation,
 ]

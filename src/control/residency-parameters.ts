@@ -3,7 +3,9 @@ import { z } from 'zod'
 import { ownLocation, placePattern } from '../identity/residency.ts'
 
 const placesMax = 50
-const place = z.string().regex(placePattern, 'the code of a country or a region: FR, EU, US, GLOBAL')
+const place = z
+  .string()
+  .regex(placePattern, 'the code of a country or a region: FR, EU, US, GLOBAL')
 
 export const allowedLocations = z
   .array(place)

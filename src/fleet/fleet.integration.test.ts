@@ -207,11 +207,40 @@ test('an external engine serves at once; adding it again renews its key under th
       baseUrl: 'http://127.0.0.1:9000',
       engineModel: 'A',
       sealedKey: Buffer.from('two').toString('base64'),
+      location: 'local',
     },
   ])
   expect(await run((tx) => removeExternalEngine(tx, id))).toEqual({ modelId: 'a' })
   const again = run((tx) => removeExternalEngine(tx, id))
   await expect(again).rejects.toMatchObject({ code: 'client.not_found' })
+})
+
+test('the place of an engine behind TLS is unknown until somebody says it; one on a node of ours is at home', async () => {
+  const add = (change: Partial<Parameters<typeof addExternalEngine>[1]>): Promise<string> =>
+    run((tx) =>
+      addExternalEngine(tx, {
+        modelId: 'a',
+        engineKind: 'openai',
+        baseUrl: 'https://engine.example',
+        engineModel: 'A',
+        sealKey: undefined,
+        ...change,
+      }),
+    )
+  const id = await add({})
+  const place = async (): Promise<unknown> =>
+    (await run(loadReplicaRecords)).find((record) => record.id === id)
+  expect(await place()).toMatchObject({ location: undefined })
+  expect(await add({ location: 'FR', operator: 'openai', settings: { project: 'p' } })).toBe(id)
+  expect(await place()).toMatchObject({ location: 'FR', settings: { project: 'p' } })
+  const [shown] = await run((tx) => listReplicas(tx, { limit: 10 }, nowMs))
+  expect(shown).toMatchObject({ location: 'FR', operator: 'openai', settings: { project: 'p' } })
+  await run((tx) => removeExternalEngine(tx, id))
+
+  await run((tx) => deployModel(tx, 'a'))
+  await report('one')
+  const [own] = await run((tx) => listReplicas(tx, { limit: 10 }, nowMs))
+  expect(own).toMatchObject({ location: 'local', operator: 'own' })
 })
 
 test('an engine of our own cannot be removed by hand', async () => {

@@ -215,9 +215,7 @@ export async function upsertExternalReplica(
       ${JSON.stringify(replica.settings ?? {})}::jsonb)
     ON CONFLICT (id) DO UPDATE SET engine_kind = excluded.engine_kind, engine_model = excluded.engine_model,
       sealed_key = excluded.sealed_key, location = excluded.location, operator = excluded.operator, settings = excluded.settings,
-      state = 'ready', detail = NULL, updated_at = now()`.execute(
-    tx,
-  )
+      state = 'ready', detail = NULL, updated_at = now()`.execute(tx)
 }
 
 export async function selectReplicaOwner(

@@ -185,6 +185,24 @@ test('with server VAD, pauses end the segments', async () => {
   client.close()
 })
 
+test('settings can change while somebody speaks, and nothing that was said is lost', async () => {
+  const client = await connect({ query: 'intent=transcription&model=hearer' })
+  append(client, tone(1_000, 0))
+  append(client, tone(400))
+  await client.next('input_audio_buffer.speech_started')
+  setUp(client, 'hearer', null)
+  await client.next('session.updated')
+  append(client, tone(400))
+  client.say({ type: 'input_audio_buffer.commit' })
+  const { usage } = (await client.next(completed)) as unknown as { usage: { seconds: number } }
+  expect(usage.seconds).toBeGreaterThanOrEqual(0.8 + 0.3)
+  setUp(client, 'hearer', { type: 'server_vad' })
+  append(client, Buffer.concat([tone(1_000, 0), tone(400)]))
+  const started = await client.next('input_audio_buffer.speech_started')
+  expect(started['audio_start_ms']).toBe(1_800 + 700)
+  client.close()
+})
+
 test('a client that vanishes pays for what was being served to it, and for nothing else', async () => {
   const key = spareKey(1)
   const client = await connect({ key: key.secret })

@@ -188,6 +188,28 @@ test('the fields of the form may come in any order, and unknown ones are tolerat
   }
 })
 
+test('a repeated form is the same request, although its boundary is another; another recording is not', async () => {
+  const send = async (seconds: number, language: string) => {
+    const form = new FormData()
+    form.append('model', 'hearer')
+    form.append('language', language)
+    form.append('file', new Blob([new Uint8Array(silence(seconds))]), 'sound.wav')
+    return fetch(`${platform.url}/v1/audio/transcriptions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${platform.key}`, 'idempotency-key': 'form-1' },
+      body: form,
+    })
+  }
+  const first = await send(1, 'en')
+  expect([first.status, first.headers.get('idempotency-replayed')]).toEqual([200, null])
+  // Until its bill has arrived, the first one counts as under way.
+  await platform.billed(first.headers.get('x-request-id'))
+  const second = await send(1, 'en')
+  expect([second.status, second.headers.get('idempotency-replayed')]).toEqual([200, 'true'])
+  expect((await send(2, 'en')).status).toBe(422)
+  expect((await send(1, 'de')).status).toBe(422)
+})
+
 const refusedForms: readonly {
   name: string
   fields: () => readonly (readonly [string, string | Blob])[]

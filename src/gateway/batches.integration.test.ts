@@ -2,7 +2,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -104,6 +104,8 @@ afterAll(async () => {
 })
 
 beforeEach(() => {
+  // No test leaves work behind.
+  expect(engine.waiting()).toBe(0)
   engine.open()
   engine.forget()
 })
@@ -277,6 +279,44 @@ test('a batch of embeddings runs like one of chats', async () => {
   expect(batch.usage).toMatchObject({ input_tokens: 5, output_tokens: 0 })
 })
 
+test('a file that is streamed from a disk is read like any other, and results live as long as the batch says', async () => {
+  const path = join(directory, 'from-disk.jsonl')
+  const names = Array.from({ length: 300 }, (_, index) => `disk-${index}`)
+  // Longer than a chunk of the store, so that lines lie across its borders.
+  fs.writeFileSync(
+    path,
+    names.map((name) => JSON.stringify(chatLine(name, 'x'.repeat(2_000)))).join('\n'),
+  )
+  const input = await client.files.create({ file: fs.createReadStream(path), purpose: 'batch' })
+  expect(input).toMatchObject({ filename: 'from-disk.jsonl', bytes: fs.statSync(path).size })
+  expect((await client.files.waitForProcessing(input.id)).status).toBe('processed')
+  const same = await client.files.content(input.id)
+  expect(Buffer.from(await same.arrayBuffer()).equals(fs.readFileSync(path))).toBe(true)
+  const made = await client.batches.create({
+    input_file_id: input.id,
+    endpoint: '/v1/chat/completions',
+    completion_window: '24h',
+    output_expires_after: { anchor: 'created_at', seconds: 3_600 },
+  })
+  const batch = await ended(made)
+  const good = await linesOf(batch.output_file_id)
+  expect(good.map((line) => line.custom_id)).toEqual(names)
+  const output = await client.files.retrieve(batch.output_file_id ?? '')
+  expect(Number(output.expires_at) - output.created_at).toBe(3_600)
+})
+
+test('metrics tell how many lines ran, failed and wait', async () => {
+  await ended(await submit([chatLine('m1'), chatLine('m2', 'm2', { model: 'unknown' })]))
+  const texts = await Promise.all(
+    gateways.map(async (gateway) => (await fetch(gateway.metricsUrl ?? '')).text()),
+  )
+  const text = texts.join('\n')
+  expect(text).toMatch(/^colonnade_batch_lines_total\{outcome="completed"\} [1-9]/m)
+  expect(text).toMatch(/^colonnade_batch_lines_total\{outcome="failed"\} [1-9]/m)
+  expect(text).toMatch(/^colonnade_batch_lines_running \d/m)
+  expect(text).toMatch(/^colonnade_batch_lines_waiting \d/m)
+})
+
 test('a batch whose lines all fail is completed, and has an error file alone', async () => {
   const batch = await ended(await submit([chatLine('x', 'x', { model: 'unknown' })]))
   expect(batch).toMatchObject({ status: 'completed', output_file_id: null })
@@ -368,7 +408,12 @@ test('a batch that has ended otherwise cannot be cancelled', async () => {
 
 test('two gateways share a batch, and no line runs twice', async () => {
   const names = Array.from({ length: 60 }, (_, index) => `shared-${index}`)
-  const batch = await ended(await submit(names.map((name) => chatLine(name))))
+  engine.shut()
+  const made = await submit(names.map((name) => chatLine(name)))
+  // More than the places of one.
+  await until(async () => (engine.waiting() > 4 ? true : undefined))
+  engine.open()
+  const batch = await ended(made)
   expect(batch.request_counts).toEqual({ total: 60, completed: 60, failed: 0 })
   expect(names.map((name) => engine.runs(name))).toEqual(names.map(() => 1))
   const good = await linesOf(batch.output_file_id)
@@ -503,11 +548,13 @@ test('files are listed in pages, in both orders, by purpose', async () => {
 
 test('batches are listed in pages, the newest first', async () => {
   const lister = clientOf((await makeKey(otherProject)).secret)
-  const made: string[] = []
-  for (let index = 0; index < 3; index += 1) made.push((await submit([chatLine('x')], lister)).id)
+  const submitted: Batch[] = []
+  for (let index = 0; index < 3; index += 1) submitted.push(await submit([chatLine('x')], lister))
+  const made = submitted.map((batch) => batch.id)
   const listed: string[] = []
   for await (const batch of lister.batches.list({ limit: 2 })) listed.push(batch.id)
   expect(listed).toEqual(made.toReversed())
+  for (const batch of submitted) await ended(batch, lister)
 })
 
 const badForms: readonly (readonly [string, (form: FormData) => void, string | null])[] = [
@@ -607,7 +654,8 @@ test('a key that is revoked ends its batch, what was done is delivered, and the 
   for (const gateway of gateways)
     await until(async () => {
       const headers = { authorization: `Bearer ${doomed.secret}` }
-      return (await fetch(`${gateway.url}/v1/models`, { headers })).ok ? undefined : true
+      const { status } = await fetch(`${gateway.url}/v1/models`, { headers })
+      return status === 401 || undefined
     })
   engine.open()
   const batch = await ended(made)
@@ -624,7 +672,7 @@ test('a key that is revoked ends its batch, what was done is delivered, and the 
   expect(new Set(bad.map((line) => line.error?.code))).toEqual(new Set(['batch_failed']))
 })
 
-test('a limit on requests makes a batch wait, and is no error of its lines', async () => {
+test('a limit on requests at once makes a batch wait, and is no error of its lines', async () => {
   const limited = await makeKey(own)
   await database.transaction(platformScope, (tx) =>
     createRule(
@@ -632,18 +680,76 @@ test('a limit on requests makes a batch wait, and is no error of its lines', asy
       { tenantId: own.tenantId },
       {
         apiKeyId: limited.id,
-        measure: 'requests',
-        window: 'minute',
-        limit: 120n,
+        measure: 'concurrency',
+        limit: 2n,
         enforcement: 'hard',
         onOutage: 'closed',
       },
       'platform',
     ),
   )
+  // A gateway that knows the limit refuses a third request, unrun.
+  engine.shut()
   const by = clientOf(limited.secret)
-  const batch = await ended(await submit([chatLine('l1'), chatLine('l2'), chatLine('l3')], by), by)
-  expect(batch.request_counts).toEqual({ total: 3, completed: 3, failed: 0 })
+  const made = await submit(
+    ['l1', 'l2', 'l3', 'l4', 'l5'].map((name) => chatLine(name)),
+    by,
+  )
+  await until(async () => {
+    const [batch] = await rows<{ pauses: number }>('SELECT pauses FROM batches WHERE id = $1', [
+      made.id,
+    ])
+    return (batch?.pauses ?? 0) > 0 || undefined
+  })
+  expect(engine.waiting()).toBeLessThanOrEqual(2)
+  engine.open()
+  const batch = await ended(made, by)
+  expect(batch.request_counts).toEqual({ total: 5, completed: 5, failed: 0 })
+})
+
+test('requests that clients have open take the places of lines, down to one on each gateway', async () => {
+  engine.shut()
+  const interactive = [0, 1].flatMap((gateway) =>
+    Array.from({ length: 6 }, (_, index) =>
+      clientOf(String(client.apiKey), gateway).chat.completions.create({
+        model: 'chat',
+        max_tokens: 20,
+        messages: [{ role: 'user', content: `open-${index}` }],
+      }),
+    ),
+  )
+  await until(async () => engine.waiting() === 12 || undefined)
+  const made = await submit(Array.from({ length: 10 }, (_, index) => chatLine(`low-${index}`)))
+  const running = async (): Promise<number> =>
+    (
+      await rows<{ count: number }>(
+        `SELECT count(*)::int AS count FROM batch_lines WHERE batch_id = $1 AND state = 'running'`,
+        [made.id],
+      )
+    )[0]?.count ?? 0
+  await until(async () => (await running()) === 2 || undefined)
+  // Several turns of both workers later it is the same.
+  await new Promise((resolve) => setTimeout(resolve, 2_500))
+  expect(await running()).toBe(2)
+  engine.open()
+  await Promise.all(interactive)
+  expect((await ended(made)).request_counts).toEqual({ total: 10, completed: 10, failed: 0 })
+})
+
+test('a file that says it is larger than 100 MiB is refused before it is sent', async () => {
+  const { promise, resolve, reject } = Promise.withResolvers<number | undefined>()
+  const request = httpRequest(`${gateways[0]?.url}/v1/files`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${client.apiKey}`,
+      'content-type': 'multipart/form-data; boundary=x',
+      'content-length': String(101 * 1024 * 1024),
+    },
+  })
+  request.on('response', (response) => resolve(response.statusCode)).on('error', reject)
+  request.write('--x\r\n')
+  expect(await promise).toBe(413)
+  request.destroy()
 })
 
 test('lines wait for a model that no engine serves, and run once one does', async () => {
@@ -660,6 +766,37 @@ test('lines wait for a model that no engine serves, and run once one does', asyn
   expect(batch.request_counts).toEqual({ total: 1, completed: 1, failed: 0 })
   const [line] = await linesOf(batch.output_file_id)
   expect(await charged([line?.response?.request_id ?? ''])).toBe(halfPrice)
+})
+
+test('a result that was lost after its settlement is made again, and nothing more is charged', async () => {
+  const made = await submit([chatLine('lost'), chatLine('kept', 'NEVER')])
+  await until(async () => {
+    const now = await client.batches.retrieve(made.id)
+    return now.request_counts?.completed === 1 || undefined
+  })
+  // As if the gateway had died between the two.
+  await owner.query(
+    `UPDATE batch_lines SET state = 'waiting', sealed_result = NULL WHERE batch_id = $1 AND state = 'done'`,
+    [made.id],
+  )
+  await owner.query(`UPDATE batches SET lines_completed = 0 WHERE id = $1`, [made.id])
+  await until(async () => (engine.runs('lost') === 2 ? true : undefined))
+  engine.releaseNever()
+  const batch = await ended(made)
+  const good = await linesOf(batch.output_file_id)
+  const lost = good.find((line) => line.custom_id === 'lost')
+  const legs = await until(async () => {
+    const found = await rows<{ leg: number; nanos: number }>(
+      `SELECT leg, amount_nanos::int AS nanos FROM usage_events WHERE request_id = $1 ORDER BY leg`,
+      [lost?.response?.request_id],
+    )
+    return found.length === 2 ? found : undefined
+  })
+  expect(legs).toEqual([
+    { leg: 0, nanos: halfPrice },
+    { leg: 1, nanos: 0 },
+  ])
+  expect(await charged(good.map((line) => line.response?.request_id ?? ''))).toBe(2 * halfPrice)
 })
 
 test('a gateway that is killed with lines under way: they run again elsewhere, and are charged once', async () => {

@@ -495,3 +495,45 @@ test('messages sent to completions are a chat, and are answered as one', async (
   const [first] = await stream('/v1/completions', { messages })
   expect(first?.object).toBe('chat.completion.chunk')
 })
+
+test('while a client does not read, the gateway does not read either; then the answer comes whole', async () => {
+  const piece = 'x'.repeat(8 * 1024)
+  const pieces = 8_000
+  let sent = 0
+  let engine: ServerResponse | undefined
+  script = (response) => {
+    engine = response
+    response.setHeader('content-type', 'text/event-stream')
+    const write = (): void => {
+      while (sent < pieces) {
+        sent += 1
+        const choice = { index: 0, delta: { content: piece }, finish_reason: null }
+        if (!response.write(event({ choices: [choice] }))) {
+          response.once('drain', write)
+          return
+        }
+      }
+      response.write(event({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }))
+      response.end('data: [DONE]\n\n')
+    }
+    write()
+  }
+  const response = await post('/v1/chat/completions', { messages, stream: true })
+  // The engine is stuck once what it has sent no longer grows: sockets hold some, and the gateway next to nothing.
+  let before = -1
+  await expect
+    .poll(
+      () => {
+        const isStuck = engine?.writableNeedDrain === true && sent === before
+        before = sent
+        return isStuck
+      },
+      { interval: 200, timeout: 20_000 },
+    )
+    .toBe(true)
+  expect(sent).toBeLessThan(pieces / 2)
+  const text = await response.text()
+  expect(sent).toBe(pieces)
+  expect(text.split(piece)).toHaveLength(pieces + 1)
+  expect(text.endsWith('data: [DONE]\n\n')).toBe(true)
+})

@@ -4,6 +4,7 @@ import type { EngineTask, StreamPart } from '../engines/engine.ts'
 import type { Seal } from '../platform/seal.ts'
 import type { GatewayDeps } from './deps.ts'
 import type { BodyType, Exchange } from './exchange.ts'
+import type { OperationDoc } from './openapi/operation.ts'
 import type { OfferedModel } from './stages/resolve-model.ts'
 import type { FieldPolicy } from './wire/openai/field-policy.ts'
 import { openAiErrors, type ErrorDialect } from './wire/openai/errors.ts'
@@ -36,6 +37,8 @@ interface EndpointOf<SomeWork extends Work> {
   readonly body?: BodyType
   /** OpenAI's where it is left out. */
   readonly errors?: ErrorDialect
+  /** What the published description says of it. */
+  readonly doc?: OperationDoc
   /** Throws a `client.*` fault for a body that is not this endpoint's. */
   parse(body: Buffer, context: BodyContext): SomeWork | Promise<SomeWork>
   /** Resolves at the last byte or when the client has left. */
@@ -46,6 +49,7 @@ export interface Endpoint {
   readonly path: string
   readonly body: BodyType
   readonly errors: ErrorDialect
+  readonly doc?: OperationDoc
   parse(body: Buffer, context: BodyContext): Work | Promise<Work>
   respond(answer: Answer): Promise<void>
 }

@@ -39,7 +39,8 @@ export async function perform(
   const seal = (): Seal => deps.sealFor(caller.tenantId)
   const work = await endpoint.parse(body, { headers, fieldPolicy: deps.fieldPolicy, seal })
   const model = resolveModel(caller, work, deps, call.terms)
-  const leg = await claimLeg({ caller, exchange, endpoint: endpoint.path, body }, deps)
+  const same = { endpoint: endpoint.path, body: work.sameAs ?? body }
+  const leg = await claimLeg({ caller, exchange, ...same }, deps)
   const job = { caller, model, work, exchange, leg }
   await using admission = await leg.open(() => admit(job, deps))
   const answer = await dispatch({ caller, model, exchange, admission }, deps)

@@ -1,7 +1,7 @@
 /** The Responses API over HTTP and WebSocket, by OpenAI's own client where it can, over real PostgreSQL, the real journal and a scripted engine. */
 import fs from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
-import { connect, type AddressInfo } from 'node:net'
+import { connect, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sql } from 'kysely'
@@ -246,6 +246,27 @@ test('a whole response has every field that the SDK knows, keeps nothing, and is
     },
   })
   expect(response.id).toMatch(/^resp_/)
+  // The fields that OpenAI's client declares as always there.
+  for (const field of [
+    'id',
+    'access_programs',
+    'created_at',
+    'output_text',
+    'error',
+    'incomplete_details',
+    'instructions',
+    'metadata',
+    'model',
+    'object',
+    'output',
+    'parallel_tool_calls',
+    'temperature',
+    'tool_choice',
+    'tools',
+    'top_p',
+  ]) {
+    expect(response).toHaveProperty(field)
+  }
   expect(response.output[0]).toMatchObject({
     type: 'message',
     role: 'assistant',
@@ -853,6 +874,58 @@ function raw(request: string): Promise<string> {
     socket.write(request)
   })
 }
+
+test('a tenant has as many sockets as are its share, and gets another when one closes', async () => {
+  const { port } = new URL(String(gateway.url))
+  const open = async (): Promise<{ readonly socket: Socket; readonly status: string }> => {
+    const socket = connect(Number(port), '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write(
+      [
+        'GET /v1/responses HTTP/1.1',
+        'host: x',
+        `authorization: Bearer ${otherKey}`,
+        'connection: upgrade',
+        'upgrade: websocket',
+        'sec-websocket-version: 13',
+        'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==',
+        '',
+        '',
+      ].join('\r\n'),
+    )
+    const head = await new Promise<Buffer>((resolve) => socket.once('data', resolve))
+    return { socket, status: head.toString().split(' ')[1] ?? '' }
+  }
+  const opened: Socket[] = []
+  for (let count = 0; count < 512; count += 1) {
+    const { socket, status } = await open()
+    expect(status).toBe('101')
+    opened.push(socket)
+  }
+  expect((await open()).status).toBe('429')
+  for (const socket of opened) socket.destroy()
+  let status = ''
+  for (let tries = 0; tries < 200 && status !== '101'; tries += 1) {
+    const again = await open()
+    status = again.status
+    again.socket.destroy()
+  }
+  expect(status).toBe('101')
+})
+
+test('a receipt that was asked for stands in the last event, once the request is settled', async () => {
+  const response = await fetch(`${gateway.url}/v1/responses`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${key}`,
+      'content-type': 'application/json',
+      'x-receipt': 'true',
+    },
+    body: JSON.stringify({ model: 'text', input: 'Hi', stream: true }),
+  })
+  const events = (await response.text()).trim().split('\n\n')
+  expect(events.filter((event) => event.includes('"receipt":"'))).toEqual(events.slice(-1))
+})
 
 test('a message that is too long ends the session with its code', async () => {
   const socket = talk()

@@ -2,6 +2,7 @@
 import type { GatewayDeps } from './deps.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Exchange } from './exchange.ts'
+import type { OperationDoc } from './openapi/operation.ts'
 import { serve } from './pipeline.ts'
 import { openAiErrors, type ErrorDialect } from './wire/openai/errors.ts'
 
@@ -12,6 +13,8 @@ export interface Route {
   /** As metrics, logs and people name it: `/v1/files/{file_id}`. `{model*}` takes all that follows, slashes included. */
   readonly path: string
   readonly errors: ErrorDialect
+  /** What the published description says of it. */
+  readonly doc?: OperationDoc | undefined
   handle(exchange: Exchange, deps: GatewayDeps, params: RouteParams): Promise<void>
 }
 
@@ -26,6 +29,7 @@ export function toRoute(endpoint: Endpoint): Route {
     method: 'POST',
     path: endpoint.path,
     errors: endpoint.errors,
+    doc: endpoint.doc,
     handle: (exchange, deps) => serve(endpoint, exchange, deps),
   }
 }

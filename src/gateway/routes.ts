@@ -15,6 +15,7 @@ import {
 } from './endpoints/files.ts'
 import { messages } from './endpoints/messages.ts'
 import { listModels, retrieveModel } from './endpoints/models.ts'
+import { documentationRoutes } from './endpoints/openapi.ts'
 import { responses, responsesSocket } from './endpoints/responses.ts'
 import { speech } from './endpoints/speech.ts'
 import { transcriptions } from './endpoints/transcriptions.ts'
@@ -58,6 +59,7 @@ export const routes: readonly Route[] = [
   listBatches,
   retrieveBatch,
   cancelBatch,
+  ...documentationRoutes(() => ({ routes, sockets })),
 ]
 
 /** What is spoken over WebSockets. */

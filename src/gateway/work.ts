@@ -32,4 +32,6 @@ export interface Work {
   readonly maxOutputTokens: number | undefined
   /** What it takes beside tokens: minutes of audio, characters, images. Known before it runs; charged when it was served. */
   readonly units?: UsageUnits | undefined
+  /** What makes a repetition the same request, where equal requests differ in their bytes: each form has a boundary of its own. */
+  readonly sameAs?: Buffer | undefined
 }

@@ -130,6 +130,7 @@ test('a new key works at once, as its tenant and project, charged by the price l
     currency: 'EUR',
     priceListId: 'standard',
     allowedModels: ['a', 'b'],
+    allowedLocations: [],
   })
 })
 

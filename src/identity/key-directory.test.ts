@@ -66,6 +66,7 @@ test('a live key is accepted as its tenant, project and key, and nobody else', (
       currency: 'EUR',
       priceListId: 'standard',
       allowedModels: ['a'],
+      allowedLocations: [],
     },
   })
 })

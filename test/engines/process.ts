@@ -10,6 +10,7 @@ const startTimeoutMs = 180_000
 const stopTimeoutMs = 10_000
 const outputTailBytes = 4_000
 const clockTicksPerSecond = 100
+const windowMs = 100
 
 export interface ProcessOptions {
   readonly command: string
@@ -68,16 +69,20 @@ async function stop(child: ChildProcess): Promise<void> {
 
 /** The time until a process and its children rest, measured in windows; `undefined` when they still work at the end. */
 export async function msUntilIdle(processId: number, msMax: number): Promise<number | undefined> {
-  const windowMs = 100
   const beganMs = performance.now()
   while (performance.now() - beganMs < msMax) {
     const windowBeganMs = performance.now() - beganMs
-    const before = cpuTicks(processId)
-    await delay(windowMs)
-    const usedMs = ((cpuTicks(processId) - before) / clockTicksPerSecond) * 1_000
-    if (usedMs < windowMs / 4) return windowBeganMs
+    if (!(await isBusy(processId))) return windowBeganMs
   }
   return undefined
+}
+
+/** Whether a process and its children compute for at least a quarter of a window. */
+export async function isBusy(processId: number): Promise<boolean> {
+  const before = cpuTicks(processId)
+  await delay(windowMs)
+  const usedMs = ((cpuTicks(processId) - before) / clockTicksPerSecond) * 1_000
+  return usedMs >= windowMs / 4
 }
 
 function cpuTicks(processId: number): number {

@@ -2,12 +2,12 @@
 import { StringDecoder } from 'node:string_decoder'
 import type { TokenLogprob } from '../engine.ts'
 import type { TokenProbabilities } from './probabilities.ts'
-import { createStopText } from './stop-text.ts'
+import { createStopText, type StopPiece } from './stop-text.ts'
 import type { Vocabulary } from './vocabulary.ts'
 
 export interface AnswerText {
   /** Returns what may be shown now; '' while a character or a possible stop sequence is incomplete. */
-  push(token: number): { readonly text: string; readonly isStopped: boolean }
+  push(token: number): StopPiece
   /** What was held back, once no more tokens come. */
   flush(): string
 }

@@ -31,6 +31,7 @@ export interface ChatWire {
     readonly delta: WireDelta
     readonly logprobs?: readonly TokenLogprob[] | undefined
     readonly finishReason?: WireFinishReason
+    readonly stopReason?: string | undefined
     readonly usage?: ChatUsage | undefined
   }): string
   usageChunk(usage: ChatUsage): string
@@ -47,6 +48,8 @@ export interface WholeChoice {
   }[]
   readonly logprobs: readonly TokenLogprob[] | undefined
   readonly finishReason: WireFinishReason
+  /** The stop text of the request that ended it; `stop_reason` as vLLM has it. */
+  readonly stopReason: string | undefined
 }
 
 export const doneEvent = 'data: [DONE]\n\n'
@@ -60,12 +63,13 @@ export function createChatWire(id: string, model: string, createdSeconds: number
     model,
   }).slice(0, -1)
   return {
-    chunk({ choice, delta, logprobs, finishReason, usage }) {
+    chunk({ choice, delta, logprobs, finishReason, stopReason, usage }) {
       const body = JSON.stringify({
         index: choice,
         delta,
         logprobs: logprobs ? { content: logprobs, refusal: null } : null,
         finish_reason: finishReason ?? null,
+        stop_reason: stopReason,
       })
       const tail = usage ? `,"usage":${JSON.stringify(toWireUsage(usage))}` : ''
       return `data: ${head},"choices":[${body}]${tail}}\n\n`
@@ -104,6 +108,7 @@ function toWireChoice(choice: WholeChoice, index: number): unknown {
     },
     logprobs: choice.logprobs ? { content: choice.logprobs, refusal: null } : null,
     finish_reason: choice.finishReason,
+    stop_reason: choice.stopReason,
   }
 }
 

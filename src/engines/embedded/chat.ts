@@ -94,7 +94,13 @@ interface ChoiceListener {
   readonly onReasoning: (text: string) => void
   readonly onText: (text: string, logprobs: readonly TokenLogprob[] | undefined) => void
   readonly onTool: (event: Exclude<ToolEvent, { type: 'text' }>, id: string) => void
-  readonly onFinish: (reason: WireFinishReason) => void
+  readonly onFinish: (ending: Ending) => void
+}
+
+interface Ending {
+  readonly finishReason: WireFinishReason
+  /** The stop text of the request that ended the choice. */
+  readonly stopReason?: string | undefined
 }
 
 async function stream(model: ChatModel, call: ChatCall, work: Work): Promise<void> {
@@ -128,8 +134,8 @@ async function stream(model: ChatModel, call: ChatCall, work: Work): Promise<voi
         ],
       })
     },
-    onFinish(finishReason) {
-      response.write(wire.chunk({ choice, delta: {}, finishReason, usage: runningUsage() }))
+    onFinish(ending) {
+      response.write(wire.chunk({ choice, delta: {}, ...ending, usage: runningUsage() }))
     },
   }))
   if (signal.aborted) return
@@ -144,6 +150,7 @@ async function collect(model: ChatModel, call: ChatCall, work: Work): Promise<vo
     toolCalls: [] as { id: string; name: string; arguments: string }[],
     logprobs: work.request.logprobs ? ([] as TokenLogprob[]) : undefined,
     finishReason: 'stop' as WireFinishReason,
+    stopReason: undefined as string | undefined,
   }))
   await generateAll(model, work, call.signal, (index) => {
     const choice = choices[index]
@@ -162,8 +169,10 @@ async function collect(model: ChatModel, call: ChatCall, work: Work): Promise<vo
         const toolCall = choice?.toolCalls[event.index]
         if (toolCall && event.type === 'arguments') toolCall.arguments += event.arguments
       },
-      onFinish(reason) {
-        if (choice) choice.finishReason = reason
+      onFinish({ finishReason, stopReason }) {
+        if (!choice) return
+        choice.finishReason = finishReason
+        choice.stopReason = stopReason
       },
     }
   })
@@ -205,7 +214,9 @@ async function generateOne(model: ChatModel, work: Work, task: ChoiceTask): Prom
   const { vocabulary, metrics, clock } = model
   const { request, plan, answer } = work
   const { listener } = task
-  const text = createAnswerText(vocabulary, [...stopsOf(request), ...model.template.stops])
+  const stops = stopsOf(request)
+  const text = createAnswerText(vocabulary, [...stops, ...model.template.stops])
+  let stopReason: string | undefined
   const speak = createSpeaker(plan, listener)
   const queuedAtMs = clock.monotonicMs()
   const result = await model.scheduler.generate({
@@ -236,6 +247,8 @@ async function generateOne(model: ChatModel, work: Work, task: ChoiceTask): Prom
       const piece = text.push(token)
       const logprobs = probabilities && [toWireLogprob(vocabulary, token, probabilities)]
       speak.text(piece.text, logprobs)
+      // The model's own marks are nobody's business.
+      stopReason = stops.find((stop) => stop === piece.stoppedBy)
       return !piece.isStopped
     },
   })
@@ -244,14 +257,14 @@ async function generateOne(model: ChatModel, work: Work, task: ChoiceTask): Prom
   // The end token was generated too, though it says nothing.
   if (result.end === 'end-token') answer.completionTokens += 1
   if (result.end !== 'complete') speak.text(text.flush(), undefined)
-  speak.finish(result)
+  speak.finish(result, stopReason)
 }
 
 interface Speaker {
   /** Whether the next token belongs to what is thought. */
   isThinking(): boolean
   text(text: string, logprobs: readonly TokenLogprob[] | undefined): void
-  finish(result: SequenceResult): void
+  finish(result: SequenceResult, stopReason: string | undefined): void
 }
 
 /** Tells thoughts from what is said, where the model thinks. Thoughts come without probabilities, as OpenAI's do. */
@@ -272,11 +285,11 @@ function createSpeaker(plan: ConversationPlan, listener: ChoiceListener): Speake
       if (reader.state() === 'saying') voice.text(piece.text, logprobs && [...held, ...logprobs])
       held = []
     },
-    finish(result) {
+    finish(result, stopReason) {
       const piece = reader.flush()
       if (piece.reasoning !== '') listener.onReasoning(piece.reasoning)
       if (piece.text !== '') voice.text(piece.text, held.length > 0 ? held : undefined)
-      voice.finish(result)
+      voice.finish(result, stopReason)
     },
   }
 }
@@ -289,12 +302,13 @@ function createVoice(
   const say = (text: string, logprobs?: readonly TokenLogprob[]): void => {
     if (text !== '' || logprobs) listener.onText(text, logprobs)
   }
-  const finishReason = (result: SequenceResult, hasCalls: boolean): WireFinishReason => {
-    if (result.end === 'length') return 'length'
-    return hasCalls && !plan.isForcedByName ? 'tool_calls' : 'stop'
+  const end = (hasCalls: boolean, result: SequenceResult, stopReason: string | undefined): void => {
+    if (result.end === 'length') listener.onFinish({ finishReason: 'length' })
+    else if (hasCalls && !plan.isForcedByName) listener.onFinish({ finishReason: 'tool_calls' })
+    else listener.onFinish({ finishReason: 'stop', stopReason })
   }
   if (!plan.toolFormat) {
-    return { text: say, finish: (result) => listener.onFinish(finishReason(result, false)) }
+    return { text: say, finish: (result, stopReason) => end(false, result, stopReason) }
   }
   const reader = createToolReader(plan.toolFormat)
   const ids: string[] = []
@@ -310,9 +324,9 @@ function createVoice(
     text(text, logprobs) {
       tell(reader.push(text), logprobs)
     },
-    finish(result) {
+    finish(result, stopReason) {
       tell(reader.flush())
-      listener.onFinish(finishReason(result, ids.length > 0))
+      end(ids.length > 0, result, stopReason)
     },
   }
 }

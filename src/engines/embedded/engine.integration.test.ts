@@ -148,7 +148,7 @@ test('usage tells what was in the cache, and another salt finds nothing there', 
 test('stop sequences end the text before them, across tokens', async () => {
   const answer = await ask('What is the capital of France?', { stop: ['zzz', 'tal of Fr'] })
   expect(textOf(answer)).toBe('The capi')
-  expect(answer.choices[0]?.finish_reason).toBe('stop')
+  expect(answer.choices[0]).toMatchObject({ finish_reason: 'stop', stop_reason: 'tal of Fr' })
 })
 
 test('the same seed gives the same answer, alone and among others', async () => {

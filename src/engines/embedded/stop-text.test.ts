@@ -41,3 +41,8 @@ test('any split of any text gives what a search in the whole text gives', () => 
     }),
   )
 })
+
+test('of several stop sequences the one that comes first in the text is named', () => {
+  const { text, stoppedBy } = createStopText(['zzz', 'END', 'EN']).push('one END zzz')
+  expect([text, stoppedBy]).toEqual(['one ', 'END'])
+})

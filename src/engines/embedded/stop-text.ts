@@ -1,8 +1,14 @@
 /** Holds back text that may turn out to be the beginning of a stop sequence. Pure but for its own buffer. */
 
+/** What may be shown now, and the stop sequence that ended the text, if one did. */
+export interface StopPiece {
+  readonly text: string
+  readonly isStopped: boolean
+  readonly stoppedBy?: string | undefined
+}
+
 export interface StopText {
-  /** Returns what may be shown now, and whether a stop sequence ended the text. */
-  push(text: string): { readonly text: string; readonly isStopped: boolean }
+  push(text: string): StopPiece
   /** What was held back, once no more text comes. */
   flush(): string
 }
@@ -13,10 +19,10 @@ export function createStopText(stops: readonly string[]): StopText {
     push(text) {
       if (stops.length === 0) return { text, isStopped: false }
       const all = held + text
-      const positions = stops.map((stop) => all.indexOf(stop)).filter((position) => position >= 0)
-      if (positions.length > 0) {
+      const first = firstStop(all, stops)
+      if (first) {
         held = ''
-        return { text: all.slice(0, Math.min(...positions)), isStopped: true }
+        return { text: all.slice(0, first.position), isStopped: true, stoppedBy: first.stop }
       }
       const keep = Math.max(...stops.map((stop) => overlap(all, stop)))
       held = all.slice(all.length - keep)
@@ -28,6 +34,17 @@ export function createStopText(stops: readonly string[]): StopText {
       return rest
     },
   }
+}
+
+/** Of several at one place, the one that was named first. */
+function firstStop(
+  text: string,
+  stops: readonly string[],
+): { readonly stop: string; readonly position: number } | undefined {
+  return stops
+    .map((stop) => ({ stop, position: text.indexOf(stop) }))
+    .filter(({ position }) => position >= 0)
+    .toSorted((a, b) => a.position - b.position)[0]
 }
 
 /** The length of the longest end of `text` that begins `stop`. */

@@ -1,9 +1,11 @@
 /**
- * MP4 with AAC, ALAC or MP3, whole or in fragments. A frame of these codecs has a fixed number of samples, and a decoder plays as many frames as the
- * tables list, so the frames are counted. Durations are believed only where they say more.
+ * MP4 with AAC, ALAC, MP3 or Opus, whole or in fragments. A frame of the first three has a fixed number of samples, and a decoder plays as many frames
+ * as the tables list, so the frames are counted; of Opus, each packet is looked at. Durations are believed only where they say more.
  */
 import { stepsPerYield, type Measurement } from './measurement.ts'
+import { countPackets, countRun, createPacketCounter, type PacketTables } from './mp4-packets.ts'
 import { aacRate } from './mpeg.ts'
+import { opusSamples } from './ogg.ts'
 
 const containers: ReadonlySet<string> = new Set([
   'moov',
@@ -14,7 +16,9 @@ const containers: ReadonlySet<string> = new Set([
   'moof',
   'traf',
 ])
-const tracksMax = 64
+const opusSamplesPerSecond = 48_000
+const opusPacketSecondsMax = 0.12
+const tracksMax = 16
 /** The description of a codec is some hundred bytes long. */
 const entryBytesMax = 16 * 1024
 /** Hours of short fragments have a tenth of it. */
@@ -24,16 +28,21 @@ interface Track {
   id: number
   unitsPerSecond: number
   isSound: boolean
-  /** Seconds of one frame; `undefined` for a codec whose frames differ. */
+  /** The longest that one frame can be; `undefined` for a codec that is not known here. */
   frameSeconds: number | undefined
   frames: number
+  isOpus: boolean
+  packetTables: PacketTables
+  packetSamples: number
   /** In the track's own units. */
   statedUnits: number
 }
 
 export function* measureMp4(bytes: Buffer): Measurement {
   const tracks: Track[] = []
-  let fragmentTrack: Track | undefined
+  const counter = createPacketCounter(opusSamples)
+  let fragment: { at: number; head: Buffer; track: Track | undefined } | undefined
+  let fragmentAt = 0
   let steps = 0
   let at = 0
   while (at + 8 <= bytes.length) {
@@ -47,21 +56,29 @@ export function* measureMp4(bytes: Buffer): Measurement {
       if (type === 'trak') {
         if (tracks.length === tracksMax) return undefined
         tracks.push(newTrack())
-      }
+      } else if (type === 'moof') fragmentAt = at
       at = box.contentAt
       continue
     }
     at = box.end
     if (type === 'tfhd') {
       const id = content.length >= 8 ? content.readUInt32BE(4) : 0
-      fragmentTrack = tracks.find((track) => track.id === id)
+      fragment = { at: fragmentAt, head: content, track: tracks.find((track) => track.id === id) }
     } else if (type === 'trun') {
-      if (fragmentTrack && content.length >= 8) fragmentTrack.frames += content.readUInt32BE(4)
+      const track = fragment?.track
+      if (!fragment || !track || content.length < 8) continue
+      track.frames += content.readUInt32BE(4)
+      const run = { fragmentAt: fragment.at, head: fragment.head, run: content }
+      if (track.isOpus) track.packetSamples += yield* countRun(bytes, run, counter)
     } else if (type === 'stts') {
       const track = tracks.at(-1)
       if (track) yield* sumTimes(track, content)
     } else takeField(tracks.at(-1), type, content)
   }
+  for (const track of tracks) {
+    if (track.isOpus) track.packetSamples += yield* countPackets(bytes, track.packetTables, counter)
+  }
+  if (counter.packetsLeft < 0) return undefined
   const lengths = tracks.map(secondsOf).filter((seconds) => seconds !== undefined)
   return lengths.length === 0 ? undefined : Math.max(...lengths) * 1_000
 }
@@ -73,13 +90,18 @@ function newTrack(): Track {
     isSound: false,
     frameSeconds: undefined,
     frames: 0,
+    isOpus: false,
+    packetTables: {},
+    packetSamples: 0,
     statedUnits: 0,
   }
 }
 
 function secondsOf(track: Track): number | undefined {
   if (!track.isSound || track.frameSeconds === undefined || track.frames === 0) return undefined
-  const counted = track.frames * track.frameSeconds
+  const counted = track.isOpus
+    ? track.packetSamples / opusSamplesPerSecond
+    : track.frames * track.frameSeconds
   const stated = track.unitsPerSecond === 0 ? 0 : track.statedUnits / track.unitsPerSecond
   // The table may say where within the last frame the sound ends.
   return stated < counted && counted - stated <= track.frameSeconds
@@ -114,9 +136,18 @@ function takeField(track: Track | undefined, type: string, content: Buffer): voi
   if (type === 'tkhd') track.id = number(version === 1 ? 20 : 12)
   else if (type === 'mdhd') track.unitsPerSecond = number(version === 1 ? 20 : 12)
   else if (type === 'hdlr') track.isSound ||= content.toString('latin1', 8, 12) === 'soun'
-  else if (type === 'stsd') track.frameSeconds = readFrameSeconds(content)
-  else if (type === 'stsz') track.frames += number(8)
-  else if (type === 'stz2') track.frames += number(8)
+  else if (type === 'stsd') {
+    track.frameSeconds = readFrameSeconds(content)
+    track.isOpus = isOpusEntry(content)
+  } else if (type === 'stsz') {
+    track.frames += number(8)
+    track.packetTables.sizes = content
+  } else if (type === 'stz2') track.frames += number(8)
+  else if (type === 'stsc') track.packetTables.chunks = content
+  else if (type === 'stco' || type === 'co64') {
+    track.packetTables.offsets = content
+    track.packetTables.hasWideOffsets = type === 'co64'
+  }
 }
 
 /** How many frames have which duration. */
@@ -134,7 +165,11 @@ function readFrameSeconds(content: Buffer): number | undefined {
   const codec = entry.toString('latin1', 4, 8)
   if (codec === 'mp4a') return readMp4a(entry)
   if (codec === 'alac') return readAlac(entry)
-  return undefined
+  return isOpusEntry(content) ? opusPacketSecondsMax : undefined
+}
+
+function isOpusEntry(content: Buffer): boolean {
+  return content.toString('latin1', 12, 16) === 'Opus'
 }
 
 function readAlac(entry: Buffer): number | undefined {

@@ -1,4 +1,5 @@
 /** What transcriptions and translations have in common: a form becomes work whose length is measured here, and parts become a transcript. */
+import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { TranscriptionTask, TranscriptSegment } from '../../engines/engine.ts'
 import { Fault } from '../../platform/fault.ts'
@@ -44,11 +45,18 @@ export async function toTranscriptionWork(
     choices: 0,
     maxOutputTokens: 0,
     units: { audioMs: measured.audioMs },
+    sameAs: sameAs(request),
     goal,
     format: request.format,
     lists: request.lists,
     audioMs: measured.audioMs,
   }
+}
+
+/** All that was said in the form, in one order. */
+function sameAs({ audio, ...said }: TranscriptionRequest): Buffer {
+  const file = createHash('sha256').update(audio).digest('hex')
+  return Buffer.from(JSON.stringify({ ...said, file }))
 }
 
 function toTask(
@@ -118,7 +126,7 @@ function notAudio(): Fault {
   return new Fault({
     code: 'client.invalid_request',
     public:
-      "'file' is no recording that can be read here. Send WAV, MP3, M4A or MP4 (AAC, ALAC, MP3), WebM or Ogg (Opus, Vorbis), FLAC or AAC.",
+      "'file' is no recording that can be read here. Send WAV, MP3, M4A or MP4 (AAC, ALAC, MP3, Opus), WebM or Ogg (Opus, Vorbis), FLAC or AAC.",
     param: 'file',
   })
 }

@@ -25,7 +25,7 @@ const entered: ReadonlySet<number> = new Set([
   element.trackEntry,
   element.blockGroup,
 ])
-const tracksMax = 64
+const tracksMax = 16
 
 interface Track {
   number: number

@@ -11,10 +11,9 @@ test.each([
   'capacity.overloaded',
   'capacity.draining',
   'capacity.engine_rate_limited',
-] as const)('%s waits, and has cost nothing', (code) => {
+] as const)('%s waits, and is no failure of an engine', (code) => {
   expect(judgeFailure(fault(code), line)).toMatchObject({
     outcome: 'again',
-    costNothing: true,
     hasFailed: false,
     pause: { msMin: 1_000, msMax: 60_000 },
   })
@@ -26,8 +25,8 @@ test.each([
   'idempotency.unavailable',
   'billing.journal_full',
   'platform.database_unavailable',
-] as const)('%s waits, and the next run is a leg of the same request', (code) => {
-  expect(judgeFailure(fault(code), line)).toMatchObject({ outcome: 'again', costNothing: false })
+] as const)('%s waits', (code) => {
+  expect(judgeFailure(fault(code), line)).toMatchObject({ outcome: 'again', hasFailed: false })
 })
 
 test('a limit that clears before the batch ends is waited for; one that does not, or never, is an error', () => {
@@ -42,7 +41,6 @@ test('an engine that failed is tried three times in all', () => {
   for (const tries of [0, 1])
     expect(judgeFailure(fault('upstream.failed'), { ...line, tries })).toEqual({
       outcome: 'again',
-      costNothing: false,
       hasFailed: true,
       pause: undefined,
     })
@@ -69,7 +67,6 @@ test('when the gateway ends, whatever failed runs again', () => {
   const ending = { ...line, isEnding: true }
   expect(judgeFailure(fault('client.gone'), ending)).toMatchObject({
     outcome: 'again',
-    costNothing: false,
     pause: undefined,
   })
 })

@@ -8,8 +8,6 @@ export type FailureVerdict =
   /** It runs again, once what stands in the way is gone. */
   | {
       readonly outcome: 'again'
-      /** The run is known to have cost nothing, so that the next one need not be its further leg. */
-      readonly costNothing: boolean
       readonly hasFailed: boolean
       /** Before anything of the batch is tried again; `undefined` for no wait. */
       readonly pause: { readonly msMin: number; readonly msMax: number } | undefined
@@ -38,8 +36,8 @@ export function judgeFailure(
   },
 ): FailureVerdict {
   const { code } = fault
-  if (line.isEnding) return again({ pause: undefined, costNothing: code.startsWith('capacity.') })
-  if (code.startsWith('capacity.')) return again({ pause: waitOf(fault), costNothing: true })
+  if (line.isEnding) return again({ pause: undefined })
+  if (code.startsWith('capacity.')) return again({ pause: waitOf(fault) })
   // Of this line alone: the gateway that ran it has died, or its ledger lags. The others go on.
   if (code === 'idempotency.in_progress')
     return again({ pause: { ...waitOf(fault), msMax: unsettledMsMax } })
@@ -56,11 +54,10 @@ export function judgeFailure(
 
 function again(
   verdict: Pick<Extract<FailureVerdict, { outcome: 'again' }>, 'pause'> & {
-    readonly costNothing?: boolean
     readonly hasFailed?: boolean
   },
 ): FailureVerdict {
-  return { outcome: 'again', costNothing: false, hasFailed: false, ...verdict }
+  return { outcome: 'again', hasFailed: false, ...verdict }
 }
 
 function waitOf({ retryAfterMs }: Fault): { msMin: number; msMax: number } {

@@ -11,6 +11,8 @@ export interface LineAnswer {
 
 export interface LineExchange extends Exchange, Disposable {
   readonly answer: LineAnswer | undefined
+  /** The request began with an earlier run. */
+  readonly isFurtherLeg: boolean
   /** It took too long, and was ended. */
   readonly isLate: boolean
 }
@@ -31,6 +33,7 @@ export function openLineExchange(options: {
   const onAbort = (): void => abort.abort(ended)
   if (options.signal.aborted) onAbort()
   options.signal.addEventListener('abort', onAbort)
+  let isFurtherLeg = false
   let isLate = false
   const cancelTimer = clock.after(options.timeoutMs, () => {
     isLate = true
@@ -52,6 +55,7 @@ export function openLineExchange(options: {
     streamStarted: false,
     adoptRequestId(earlier) {
       requestId = earlier
+      isFurtherLeg = true
     },
     addHeaders: () => {},
     abort: onAbort,
@@ -72,6 +76,9 @@ export function openLineExchange(options: {
       throw noStream()
     },
     endStream: () => {},
+    get isFurtherLeg() {
+      return isFurtherLeg
+    },
     get isLate() {
       return isLate
     },

@@ -19,7 +19,12 @@ export const lineTimeoutMs = 600_000
 const terms = { discountBasisPoints: batchDiscountBasisPoints }
 const noUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 
-export type LineRun = { readonly result: LineResult; readonly fault: Fault | undefined }
+export interface LineRun {
+  readonly result: LineResult
+  readonly fault: Fault | undefined
+  /** Known to have cost nothing, as all runs before it: the next one need not be a leg of the same request. */
+  readonly costNothing: boolean
+}
 
 /** Never throws: a failure has a result too, if it stays one. */
 export async function runLine(
@@ -43,8 +48,10 @@ export async function runLine(
     clock: deps.clock,
   })
   let usage: TokenUsage = noUsage
+  let isVoided = false
   const settled: GatewayDeps['metrics']['settled'] = (request) => {
     usage = request.usage
+    isVoided = request.outcome === 'voided'
     deps.metrics.settled(request)
   }
   const own = { ...deps, metrics: { ...deps.metrics, settled } }
@@ -54,13 +61,15 @@ export async function runLine(
     assert(answer, 'an endpoint that is asked for JSON answers')
     const body: unknown = JSON.parse(answer.body)
     const response = { statusCode: answer.status, requestId, body }
-    return { result: { failed: answer.status >= 400, response, usage }, fault: undefined }
+    const result = { failed: answer.status >= 400, response, usage }
+    return { result, fault: undefined, costNothing: false }
   } catch (error) {
     const fault = exchange.isLate ? tooLate(error) : toFault(error)
     const { requestId } = exchange
     const statusCode = endpoint.errors.status(fault)
     const body = endpoint.errors.body(fault, requestId)
-    return { result: { failed: true, response: { statusCode, requestId, body }, usage }, fault }
+    const result = { failed: true, response: { statusCode, requestId, body }, usage }
+    return { result, fault, costNothing: isVoided && !exchange.isFurtherLeg }
   }
 }
 

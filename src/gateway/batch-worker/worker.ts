@@ -6,6 +6,7 @@
 import type { BatchQueue, ClaimedLine } from '../../batches/queue.ts'
 import type { Files } from '../../batches/files.ts'
 import type { Principal } from '../../identity/principal.ts'
+import { sleep } from '../../platform/clock.ts'
 import { toFault } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Endpoint } from '../endpoint.ts'
@@ -30,7 +31,6 @@ export interface BatchWorkerOptions {
   readonly openRequests: () => number
   readonly metrics: BatchMetrics
   readonly deps: GatewayDeps
-  readonly drainMs?: number
 }
 
 const idleMs = 1_000
@@ -39,7 +39,9 @@ const failedTurnMs = 5_000
 const keepClaimsMs = 20_000
 const tidyMs = 5_000
 const sweepMs = 60_000
-const drainMsDefault = 15_000
+const drainMs = 15_000
+const noteRetryMs = 3_000
+const noteTriesMax = 20
 /** Keys reach all gateways within five seconds. */
 const keysKnownMs = 10_000
 
@@ -47,7 +49,7 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
   const { queue, files, metrics, deps } = options
   const { clock, log } = deps
   const endpoints = new Map(options.endpoints.map((endpoint) => [endpoint.path, endpoint]))
-  const running = new Set<Promise<void>>()
+  const running = new Map<ClaimedLine, Promise<void>>()
   const ending = new AbortController()
   let isStopping = false
   let turn: Promise<void> | undefined
@@ -67,7 +69,7 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
     if (deps.isDraining() || deps.limits.waiting() > 0) return 0
     return Math.max(1, options.linesAtOnce - options.openRequests()) - running.size
   }
-  const next = (inMs: number): void => {
+  const schedule = (inMs: number): void => {
     cancelNext()
     if (!isStopping) cancelNext = clock.after(inMs, begin)
   }
@@ -79,7 +81,7 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
     isWoken = false
     turn = takeTurn().then((waitMs) => {
       turn = undefined
-      next(isWoken ? 0 : waitMs)
+      schedule(isWoken ? 0 : waitMs)
     })
   }
 
@@ -91,7 +93,8 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
   /** Never throws. Returns when to look again, if nothing happens before. */
   const takeTurn = async (): Promise<number> => {
     try {
-      if (isDue('claims', keepClaimsMs) && running.size > 0) await queue.keepClaims()
+      if (isDue('claims', keepClaimsMs) && running.size > 0)
+        await queue.keepClaims([...running.keys()])
       if (isDue('tidy', tidyMs)) {
         await queue.tidy()
         metrics.waiting(await queue.countWaiting())
@@ -116,7 +119,7 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
       let hasMore = !deps.isDraining()
       while (hasMore && !isStopping) {
         hasMore = await queue.advanceBatch()
-        if (hasMore) next(0)
+        if (hasMore) schedule(0)
       }
     } catch (error) {
       tellFailure(error, 'a batch was not advanced; it is tried again')
@@ -130,21 +133,37 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
         log.warn({ batchId: line.batchId, line: line.line, error }, 'a line’s end was not noted')
       })
       .finally(() => {
-        running.delete(work)
-        next(0)
+        running.delete(line)
+        schedule(0)
       })
-    running.add(work)
+    running.set(line, work)
+  }
+  /** Tries for a while, because what was answered should not have to be made again. */
+  const note = async <Result>(work: () => Promise<Result>): Promise<Result> => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await work()
+      } catch (error) {
+        const isAway = toFault(error).code === 'platform.database_unavailable'
+        if (!isAway || tries === noteTriesMax || ending.signal.aborted) throw error
+        await sleep(clock, noteRetryMs)
+      }
+    }
   }
 
   const runClaimed = async (line: ClaimedLine): Promise<void> => {
     const endpoint = endpoints.get(line.endpoint)
     const caller = await recall(line)
     if (!endpoint || !caller) return
-    if (isCrowded(line, caller)) {
-      await putBack(line, { costNothing: false, hasFailed: false, pause: crowdedPause })
+    if (isHopeless(line, caller)) {
+      await putBack(line, { costNothing: false, hasFailed: false, pause: hopelessPause })
       return
     }
-    const { result, fault } = await runLine(line, { endpoint, caller, signal: ending.signal }, deps)
+    const { result, fault, costNothing } = await runLine(
+      line,
+      { endpoint, caller, signal: ending.signal },
+      deps,
+    )
     if (fault) {
       const verdict = judgeFailure(fault, {
         tries: line.tries,
@@ -158,11 +177,11 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
           'a line failed by a bug',
         )
       if (verdict.outcome === 'again') {
-        await putBack(line, verdict)
+        await putBack(line, { costNothing, hasFailed: verdict.hasFailed, pause: verdict.pause })
         return
       }
     }
-    const isNoted = await queue.finish(line, result)
+    const isNoted = await note(() => queue.finish(line, result))
     metrics.lineEnded(!isNoted ? 'lost' : result.failed ? 'failed' : 'completed')
   }
 
@@ -170,7 +189,7 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
     line: ClaimedLine,
     how: Parameters<BatchQueue['defer']>[1],
   ): Promise<void> => {
-    await queue.defer(line, how)
+    await note(() => queue.defer(line, how))
     metrics.lineEnded('put_back')
   }
 
@@ -179,7 +198,7 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
     const known = deps.keys().recall(line.apiKeyId, clock.nowMs())
     if (known.outcome === 'accepted') return known.principal
     const isNews = clock.nowMs() - line.batchCreatedAtMs < keysKnownMs
-    if (isNews) await putBack(line, { costNothing: true, hasFailed: false, pause: crowdedPause })
+    if (isNews) await putBack(line, { costNothing: false, hasFailed: false, pause: hopelessPause })
     else {
       await queue.stop(line.batchId, keyRefused)
       await queue.returnLine(line)
@@ -191,11 +210,15 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
     return undefined
   }
 
-  /** Whether more than half of a limit that comes back is taken. */
-  const isCrowded = (line: ClaimedLine, { tenantId, projectId, apiKeyId }: Principal): boolean => {
+  /** Whether no engine serves its model, or more than half of a limit that comes back is taken: then it need not begin. */
+  const isHopeless = (line: ClaimedLine, caller: Principal): boolean => {
     const model =
       line.modelName === undefined ? undefined : deps.catalogue().resolve(line.modelName)
+    // What no waiting cures is an error of the line's, which says so.
     if (!model) return false
+    const { tenantId, projectId, apiKeyId, allowedLocations } = caller
+    const isServed = deps.replicas.plan(model.id, allowedLocations).length > 0
+    if (!isServed && !deps.replicas.isDenied(model.id, allowedLocations)) return true
     const scope = { tenantId, projectId, apiKeyId, modelId: model.id }
     return deps.limits
       .standings(scope)
@@ -207,22 +230,22 @@ export function startBatchWorker(options: BatchWorkerOptions): BatchWorker {
       )
   }
 
-  next(0)
+  schedule(0)
   return {
     running: () => running.size,
     async stop() {
       isStopping = true
       cancelNext()
       await turn
-      const cancelDrain = clock.after(options.drainMs ?? drainMsDefault, () => ending.abort())
-      await Promise.allSettled([...running, advancing])
+      const cancelDrain = clock.after(drainMs, () => ending.abort())
+      await Promise.allSettled([...running.values(), advancing])
       cancelDrain()
     },
   }
 }
 
-/** A limit that is half taken fills again within a minute or an hour. */
-const crowdedPause = { msMin: 2_000, msMax: pauseMsMax }
+/** A limit that is half taken fills again within a minute or an hour, and engines come back. */
+const hopelessPause = { msMin: 2_000, msMax: pauseMsMax }
 
 const keyRefused = {
   code: 'invalid_api_key',

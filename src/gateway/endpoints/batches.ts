@@ -1,5 +1,11 @@
 /** `/v1/batches`: work of up to 24 hours at half the price, asked for here and done by the gateways' batch workers. */
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
+import {
+  cancelBatchDoc,
+  createBatchDoc,
+  listBatchesDoc,
+  retrieveBatchDoc,
+} from '../openapi/operations/batches.ts'
 import { defineRoute } from '../route.ts'
 import { authenticate } from '../stages/authenticate.ts'
 import {
@@ -15,6 +21,7 @@ const json = { 'content-type': 'application/json' }
 export const createBatch = defineRoute({
   method: 'POST',
   path: '/v1/batches',
+  doc: createBatchDoc,
   async handle(exchange, { batches, ...deps }) {
     const caller = authenticate(exchange, deps)
     const body = parseBoundedJson(await exchange.readBody('json'))
@@ -28,6 +35,7 @@ export const createBatch = defineRoute({
 export const listBatches = defineRoute({
   method: 'GET',
   path: '/v1/batches',
+  doc: listBatchesDoc,
   async handle(exchange, deps) {
     const owner = authenticate(exchange, deps)
     const { batches, hasMore } = await deps.batches.list(owner, parseBatchQuery(exchange.query))
@@ -38,6 +46,7 @@ export const listBatches = defineRoute({
 export const retrieveBatch = defineRoute({
   method: 'GET',
   path: '/v1/batches/{batch_id}',
+  doc: retrieveBatchDoc,
   async handle(exchange, deps, { batch_id: id = '' }) {
     const batch = await deps.batches.find(authenticate(exchange, deps), id)
     if (!batch) throw batchNotFound()
@@ -48,6 +57,7 @@ export const retrieveBatch = defineRoute({
 export const cancelBatch = defineRoute({
   method: 'POST',
   path: '/v1/batches/{batch_id}/cancel',
+  doc: cancelBatchDoc,
   async handle(exchange, deps, { batch_id: id = '' }) {
     const batch = await deps.batches.cancel(authenticate(exchange, deps), id)
     if (!batch) throw batchNotFound()

@@ -1,6 +1,7 @@
 import { sizeInput } from '../../billing/estimate.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint, type Answer } from '../endpoint.ts'
+import { chatCompletionsDoc } from '../openapi/operations/chat-completions.ts'
 import { streamAnswer } from '../stages/respond.ts'
 import type { CallStyle } from '../wire/openai/chat-finish.ts'
 import {
@@ -25,6 +26,7 @@ export interface ChatWork extends Work, CallStyle {
 
 export const chatCompletions = defineEndpoint<ChatWork>({
   path: '/v1/chat/completions',
+  doc: chatCompletionsDoc,
   parse: (bytes, { fieldPolicy }) => toChatWork(parseBoundedJson(bytes), fieldPolicy),
   respond: respondToChat,
 })

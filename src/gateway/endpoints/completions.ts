@@ -6,6 +6,7 @@ import { sizeInput } from '../../billing/estimate.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { Fault } from '../../platform/fault.ts'
 import { defineEndpoint, type Answer } from '../endpoint.ts'
+import { completionsDoc } from '../openapi/operations/completions.ts'
 import { streamAnswer } from '../stages/respond.ts'
 import { keepAliveComment } from '../wire/openai/chat-stream.ts'
 import {
@@ -32,6 +33,7 @@ const path = '/v1/completions'
 
 export const completions = defineEndpoint<CompletionsWork>({
   path,
+  doc: completionsDoc,
   parse: (bytes, { fieldPolicy }) => toCompletionsWork(parseBoundedJson(bytes), fieldPolicy),
   async respond(answer) {
     const { work } = answer

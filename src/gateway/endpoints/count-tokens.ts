@@ -9,6 +9,7 @@ import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { ratioScale } from '../admission.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
+import { countTokensDoc } from '../openapi/operations/messages.ts'
 import type { Replica } from '../replicas.ts'
 import { defineRoute } from '../route.ts'
 import { authenticate } from '../stages/authenticate.ts'
@@ -31,6 +32,7 @@ export const countTokens = defineRoute({
   method: 'POST',
   path: '/v1/messages/count_tokens',
   errors: anthropicErrors,
+  doc: countTokensDoc,
   handle: sendCount,
 })
 

@@ -4,6 +4,7 @@ import { assert } from '../../platform/assert.ts'
 import { Fault } from '../../platform/fault.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint } from '../endpoint.ts'
+import { embeddingsDoc } from '../openapi/operations/embeddings.ts'
 import type { OfferedModel } from '../stages/resolve-model.ts'
 import { parseEmbeddingsRequest, renderEmbeddings } from '../wire/openai/embeddings.ts'
 import type { Work } from '../work.ts'
@@ -15,6 +16,7 @@ interface EmbeddingsWork extends Work {
 
 export const embeddings = defineEndpoint<EmbeddingsWork>({
   path: '/v1/embeddings',
+  doc: embeddingsDoc,
 
   parse: (bytes) => toEmbeddingsWork(parseBoundedJson(bytes)),
 

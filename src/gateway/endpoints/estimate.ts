@@ -11,6 +11,7 @@ import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
 import { outputTokensDefault, type Bounds } from '../forecast.ts'
 import { toFacts } from '../limit-fault.ts'
+import { estimateDoc } from '../openapi/operations/estimate.ts'
 import { defineRoute } from '../route.ts'
 import { boundsOf, foresee } from '../stages/admit.ts'
 import { authenticate } from '../stages/authenticate.ts'
@@ -57,7 +58,12 @@ const endpointOf: Readonly<Record<string, string>> = {
   moderation: '/v1/moderations',
 }
 
-export const estimate = defineRoute({ method: 'POST', path: '/v1/estimate', handle: sendEstimate })
+export const estimate = defineRoute({
+  method: 'POST',
+  path: '/v1/estimate',
+  doc: estimateDoc,
+  handle: sendEstimate,
+})
 
 async function sendEstimate(exchange: Exchange, deps: EstimateDeps): Promise<void> {
   const caller = authenticate(exchange, deps)

@@ -4,6 +4,13 @@ import type { Files } from '../../batches/files.ts'
 import { Fault } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
+import {
+  createFileDoc,
+  deleteFileDoc,
+  listFilesDoc,
+  retrieveFileContentDoc,
+  retrieveFileDoc,
+} from '../openapi/operations/files.ts'
 import { defineRoute } from '../route.ts'
 import { authenticate } from '../stages/authenticate.ts'
 import { readUpload } from '../wire/file-upload.ts'
@@ -23,6 +30,7 @@ const json = { 'content-type': 'application/json' }
 export const createFile = defineRoute({
   method: 'POST',
   path: '/v1/files',
+  doc: createFileDoc,
   async handle(exchange, deps) {
     const owner = authenticate(exchange, deps)
     using _place = deps.files.takePlace(owner)
@@ -34,6 +42,7 @@ export const createFile = defineRoute({
 export const listFiles = defineRoute({
   method: 'GET',
   path: '/v1/files',
+  doc: listFilesDoc,
   async handle(exchange, deps) {
     const owner = authenticate(exchange, deps)
     const { files, hasMore } = await deps.files.list(owner, parseFileQuery(exchange.query))
@@ -44,6 +53,7 @@ export const listFiles = defineRoute({
 export const retrieveFile = defineRoute({
   method: 'GET',
   path: '/v1/files/{file_id}',
+  doc: retrieveFileDoc,
   async handle(exchange, deps, { file_id: id = '' }) {
     const file = await deps.files.find(authenticate(exchange, deps), id)
     if (!file) throw fileNotFound()
@@ -54,6 +64,7 @@ export const retrieveFile = defineRoute({
 export const retrieveFileContent = defineRoute({
   method: 'GET',
   path: '/v1/files/{file_id}/content',
+  doc: retrieveFileContentDoc,
   async handle(exchange, deps, { file_id: id = '' }) {
     const content = await deps.files.open(authenticate(exchange, deps), id)
     if (!content) throw fileNotFound()
@@ -78,6 +89,7 @@ export const retrieveFileContent = defineRoute({
 export const deleteFile = defineRoute({
   method: 'DELETE',
   path: '/v1/files/{file_id}',
+  doc: deleteFileDoc,
   async handle(exchange, deps, { file_id: id = '' }) {
     const outcome = await deps.files.delete(authenticate(exchange, deps), id)
     if (outcome === 'absent') throw fileNotFound()

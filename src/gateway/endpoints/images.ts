@@ -2,6 +2,7 @@ import type { GeneratedImage, ImageTask, StreamPart } from '../../engines/engine
 import { assert } from '../../platform/assert.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint } from '../endpoint.ts'
+import { imagesDoc } from '../openapi/operations/images.ts'
 import { streamAnswer } from '../stages/respond.ts'
 import { keepAliveComment } from '../wire/openai/chat-stream.ts'
 import { parseImagesRequest, renderImageEvents, renderImages } from '../wire/openai/images.ts'
@@ -13,6 +14,7 @@ interface ImagesWork extends Work {
 
 export const images = defineEndpoint<ImagesWork>({
   path: '/v1/images/generations',
+  doc: imagesDoc,
 
   parse: (bytes) => toImagesWork(parseBoundedJson(bytes)),
 

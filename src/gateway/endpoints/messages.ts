@@ -1,6 +1,7 @@
 /** `POST /v1/messages`: Anthropic's way to ask for a chat. To everything behind it, it is one. */
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint } from '../endpoint.ts'
+import { messagesDoc } from '../openapi/operations/messages.ts'
 import { streamAnswer } from '../stages/respond.ts'
 import { toChatBody } from '../wire/anthropic/chat-body.ts'
 import { anthropicErrors } from '../wire/anthropic/errors.ts'
@@ -13,6 +14,7 @@ import { toChatWork } from './chat-completions.ts'
 export const messages = defineEndpoint<Work>({
   path: '/v1/messages',
   errors: anthropicErrors,
+  doc: messagesDoc,
 
   parse: (bytes) => ({
     ...toChatWork(toChatBody(parseMessageRequest(parseBoundedJson(bytes)))),

@@ -2,6 +2,7 @@
 import type { CatalogModel } from '../../catalog/catalogue.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
+import { listModelsDoc, retrieveModelDoc } from '../openapi/operations/models.ts'
 import { defineRoute } from '../route.ts'
 import { authenticate } from '../stages/authenticate.ts'
 import { mayUse, modelNotFound } from '../stages/resolve-model.ts'
@@ -9,6 +10,7 @@ import { mayUse, modelNotFound } from '../stages/resolve-model.ts'
 export const listModels = defineRoute({
   method: 'GET',
   path: '/v1/models',
+  doc: listModelsDoc,
   handle: sendModels,
 })
 
@@ -16,6 +18,7 @@ export const listModels = defineRoute({
 export const retrieveModel = defineRoute({
   method: 'GET',
   path: '/v1/models/{model*}',
+  doc: retrieveModelDoc,
   handle: (exchange, deps, { model = '' }) => sendModel(exchange, model, deps),
 })
 
@@ -57,5 +60,16 @@ function toWireModel(model: CatalogModel): Record<string, unknown> {
     owned_by: model.ownedBy ?? 'colonnade',
     context_window: model.contextWindowTokens ?? null,
     capabilities: model.capabilities,
+    conformance: toWireBadge(model),
   }
+}
+
+function toWireBadge({ conformance }: CatalogModel): Record<string, unknown> | null {
+  return conformance
+    ? {
+        verdict: conformance.verdict,
+        date: conformance.date,
+        suite_version: conformance.suiteVersion,
+      }
+    : null
 }

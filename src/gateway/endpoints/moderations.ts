@@ -4,6 +4,7 @@ import type { ModerationResult } from '../../engines/engine.ts'
 import { assert } from '../../platform/assert.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint } from '../endpoint.ts'
+import { moderationsDoc } from '../openapi/operations/moderations.ts'
 import { parseModerationRequest, renderModerations } from '../wire/openai/moderations.ts'
 import type { Work } from '../work.ts'
 
@@ -17,6 +18,7 @@ const usualNames = /^(omni|text)-moderation-/
 
 export const moderations = defineEndpoint({
   path: '/v1/moderations',
+  doc: moderationsDoc,
 
   parse: (bytes) => toModerationWork(parseBoundedJson(bytes)),
 

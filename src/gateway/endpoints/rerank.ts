@@ -7,6 +7,8 @@ import type { StreamPart, TokenUsage } from '../../engines/engine.ts'
 import { assert } from '../../platform/assert.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint, type Answer, type Endpoint } from '../endpoint.ts'
+import { rerankTeiDoc, rerankV1Doc, rerankV2Doc } from '../openapi/operations/rerank.ts'
+import type { OperationDoc } from '../openapi/operation.ts'
 import type { OfferedModel } from '../stages/resolve-model.ts'
 import {
   renderRerankTei,
@@ -34,18 +36,40 @@ const pairFrameTokensMax = 128
 /** An operator's word that a model's scores are logits, whatever range they lie in. */
 const logitScores = 'logit-scores'
 
-export const rerankV1 = defineRerank('/v1/rerank', parseCohereRequest, renderRerankV1)
-export const rerankV2 = defineRerank('/v2/rerank', parseCohereRequest, renderRerankV2)
-export const rerankTei = defineRerank('/rerank', parseTeiRequest, renderRerankTei)
+export const rerankV1 = defineRerank({
+  path: '/v1/rerank',
+  doc: rerankV1Doc,
+  parse: parseCohereRequest,
+  render: renderRerankV1,
+})
+export const rerankV2 = defineRerank({
+  path: '/v2/rerank',
+  doc: rerankV2Doc,
+  parse: parseCohereRequest,
+  render: renderRerankV2,
+})
+export const rerankTei = defineRerank({
+  path: '/rerank',
+  doc: rerankTeiDoc,
+  parse: parseTeiRequest,
+  render: renderRerankTei,
+})
 
-function defineRerank(
-  path: string,
-  parse: (value: unknown) => RerankRequest,
-  render: (answer: RerankAnswer) => string,
-): Endpoint {
+function defineRerank({
+  path,
+  doc,
+  parse,
+  render,
+}: {
+  readonly path: string
+  readonly doc: OperationDoc
+  readonly parse: (value: unknown) => RerankRequest
+  readonly render: (answer: RerankAnswer) => string
+}): Endpoint {
   return defineEndpoint<RerankWork>({
     path,
     errors: rerankErrors,
+    doc,
     parse: (bytes) => toWork(path, parse(parseBoundedJson(bytes))),
     async respond(answer) {
       const { exchange, work, model } = answer

@@ -2,6 +2,7 @@
 import { Fault, toFault } from '../../platform/fault.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint, type Answer, type BodyContext } from '../endpoint.ts'
+import { responsesDoc, responsesSocketDoc } from '../openapi/operations/responses.ts'
 import { perform } from '../pipeline.ts'
 import { answerMessage } from '../sockets/message.ts'
 import type { SocketRoute } from '../sockets/socket-route.ts'
@@ -43,6 +44,7 @@ interface ResponseWork extends Work {
 export const responses = defineEndpoint<ResponseWork>({
   path,
   errors: responsesErrors,
+  doc: responsesDoc,
   parse: (bytes, context) => toResponseWork(parseBoundedJson(bytes), context),
   respond: (answer) => (answer.work.streamed ? respondWithStream(answer) : respondWhole(answer)),
 })
@@ -172,6 +174,7 @@ function isCreate(value: unknown): boolean {
 
 export const responsesSocket: SocketRoute = {
   path,
+  doc: responsesSocketDoc,
   async open(socket, deps) {
     const fail = (fault: Fault): Promise<void> | undefined => socket.send(toSocketError(fault))
     let running: Promise<void> | undefined

@@ -2,6 +2,7 @@ import { assert } from '../../platform/assert.ts'
 import { Fault } from '../../platform/fault.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import { defineEndpoint, type Answer } from '../endpoint.ts'
+import { speechDoc } from '../openapi/operations/audio.ts'
 import { streamAnswer } from '../stages/respond.ts'
 import { keepAliveComment } from '../wire/openai/chat-stream.ts'
 import {
@@ -18,6 +19,7 @@ interface SpeechWork extends Work {
 
 export const speech = defineEndpoint<SpeechWork>({
   path: '/v1/audio/speech',
+  doc: speechDoc,
 
   parse: (bytes) => toSpeechWork(parseBoundedJson(bytes)),
 

@@ -1,4 +1,5 @@
 import { defineEndpoint } from '../endpoint.ts'
+import { transcriptionsDoc } from '../openapi/operations/audio.ts'
 import { sendTranscript, toTranscriptionWork, type TranscriptionWork } from '../audio/transcribe.ts'
 
 const path = '/v1/audio/transcriptions'
@@ -6,6 +7,7 @@ const path = '/v1/audio/transcriptions'
 export const transcriptions = defineEndpoint<TranscriptionWork>({
   path,
   body: 'multipart',
+  doc: transcriptionsDoc,
   parse: (body, { headers }) => toTranscriptionWork({ body, headers }, 'transcribe', path),
   respond: sendTranscript,
 })

@@ -1,5 +1,5 @@
 /** What a client's upgrade must bring before a socket is opened for it. */
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import { Fault } from '../../platform/fault.ts'
 
 /** Browsers cannot set headers on a WebSocket, so OpenAI's clients hand the key over in the list of sub-protocols. */
@@ -25,13 +25,13 @@ export function publicHeaders(headers: IncomingHttpHeaders): IncomingHttpHeaders
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !hidden.has(name)))
 }
 
-export function offeredProtocols(headers: IncomingHttpHeaders): readonly string[] {
+function offeredProtocols(headers: IncomingHttpHeaders): readonly string[] {
   return (headers['sec-websocket-protocol'] ?? '').split(',').map((protocol) => protocol.trim())
 }
 
 /** Throws for a page that may not call the API: browsers ask nobody before they open a WebSocket. */
-export function checkOrigin(request: IncomingMessage, origins: readonly string[]): void {
-  const { origin, host } = request.headers
+export function checkOrigin(headers: IncomingHttpHeaders, origins: readonly string[]): void {
+  const { origin, host } = headers
   if (origin === undefined || origins.includes('*') || origins.includes(origin)) return
   // Clients that are no browsers name the address that they call.
   if (URL.parse(origin)?.host === (host ?? '').toLowerCase()) return

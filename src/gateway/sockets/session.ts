@@ -51,20 +51,19 @@ export function openSession(
   const closed = Promise.withResolvers<void>()
   let ending: SocketEnding | undefined
 
-  /** Nothing is read any more. */
-  const end = (why: SocketEnding): void => {
-    ending ??= why
-    queue.end()
-  }
   /** Nothing is worth doing any more. */
   const stop = (why: SocketEnding): void => {
-    end(why)
+    if (abort.signal.aborted) return
+    ending = why
+    queue.end()
     queue.discard()
     abort.abort(ended)
   }
+  /** Nothing is read any more; what is under way may end. */
   const windDown = (why: SocketEnding): void => {
     if (ending !== undefined) return
-    end(why)
+    ending = why
+    queue.end()
     cancelGrace = clock.after(graceMs, () => {
       stop(why)
       webSocket.close(...farewells[why])
@@ -88,9 +87,11 @@ export function openSession(
   let cancelGrace: (() => void) | undefined
 
   webSocket.on('pong', () => (isPongDue = false))
-  webSocket.on('message', (bytes: Buffer, isBinary) =>
-    queue.push(isBinary ? bytes : bytes.toString('utf8')),
-  )
+  webSocket.on('message', (bytes: Buffer, isBinary) => {
+    // A pong may be stuck behind what we are slow to read.
+    isPongDue = false
+    queue.push(isBinary ? bytes : bytes.toString('utf8'))
+  })
   // What breaks the protocol or is too long is answered by `ws` with the right code; it closes then.
   webSocket.on('error', () => {})
   webSocket.on('close', () => {

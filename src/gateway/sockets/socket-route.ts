@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Principal } from '../../identity/principal.ts'
 import type { GatewayDeps } from '../deps.ts'
+import type { SocketDoc } from '../openapi/operation.ts'
 
 export interface SocketRoute {
   /** As in `Route`, without parameters. */
@@ -10,6 +11,8 @@ export interface SocketRoute {
   readonly protocols?: readonly string[]
   /** Longer messages end the session; the bound of an HTTP body where it is left out. */
   readonly messageBytesMax?: number
+  /** What the published description says of it. */
+  readonly doc?: SocketDoc
   /**
    * Speaks with one client. The socket is closed when it resolves; when it rejects, with code 1011. It must end soon after `messages` do, and at
    * once when `signal` is aborted.

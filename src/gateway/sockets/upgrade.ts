@@ -88,7 +88,7 @@ export function createSocketDoor(
     async serve(route, upgrade, { requestId, ip, response }) {
       const { request, transport } = upgrade
       if (deps.isDraining()) throw draining()
-      checkOrigin(request, options.corsOrigins)
+      checkOrigin(request.headers, options.corsOrigins)
       checkVersion(request.headers)
       const headers = credentialsOf(request.headers)
       const identify = () => authenticate({ headers, ip }, deps)

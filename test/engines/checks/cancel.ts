@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { findAdapter } from '../../../src/engines/registry.ts'
 import type { Offer } from '../engine.ts'
-import { msUntilIdle } from '../process.ts'
+import { isBusy, msUntilIdle } from '../process.ts'
 import { hold, no, type Check } from './check.ts'
 
 const endMsMax = 1_000
@@ -28,8 +28,11 @@ export const cancelChecks: readonly Check[] = [
       let chunks = 0
       for await (const _chunk of stream) {
         chunks += 1
-        if (chunks === 5) break
+        if (chunks < 5) continue
+        hold(await works(kind, offer), 'the engine did not work while it answered')
+        break
       }
+      hold(chunks === 5, 'the answer ended by itself')
       leaving.abort()
       const tookMs = (await msUntilNoneRuns(kind, offer)) ?? (await msUntilRest(offer))
       if (tookMs === undefined) return no('nothing of the engine can be seen')
@@ -38,6 +41,18 @@ export const cancelChecks: readonly Check[] = [
     },
   },
 ]
+
+/** So that rest afterwards means something. */
+async function works(kind: string, { baseUrl, processId }: Offer): Promise<boolean> {
+  const engine = findAdapter(kind)?.connect({ baseUrl })
+  try {
+    const load = await engine?.readLoad?.(AbortSignal.timeout(1_000))
+    if (load?.runningRequests !== undefined) return load.runningRequests > 0
+  } finally {
+    await engine?.close()
+  }
+  return processId === undefined || (await isBusy(processId))
+}
 
 async function msUntilNoneRuns(kind: string, { baseUrl }: Offer): Promise<number | undefined> {
   const engine = findAdapter(kind)?.connect({ baseUrl })

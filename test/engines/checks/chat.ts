@@ -144,7 +144,7 @@ export const chatChecks: readonly Check[] = [
     name: 'tools',
     task: 'chat',
     async run(context) {
-      const { choices } = await whole(context, {
+      const body: Body = {
         ...capital,
         messages: weatherMessages,
         max_tokens: 100,
@@ -152,13 +152,20 @@ export const chatChecks: readonly Check[] = [
         tool_choice: 'required',
         // A small model knows no end of calls.
         parallel_tool_calls: false,
-      })
+      }
+      const { choices } = await whole(context, body)
       const [call] = choices[0]?.message.tool_calls ?? []
       if (call?.type !== 'function') return no('the model answered in text')
       hold(call.function.name === 'get_weather', `it called ${call.function.name}`)
       const value: unknown = JSON.parse(call.function.arguments)
       hold(typeof value === 'object' && value !== null && 'city' in value, 'arguments of its own')
       hold(choices[0]?.finish_reason === 'tool_calls', `it ended by ${choices[0]?.finish_reason}`)
+      const { chunks } = await streamed(context, body)
+      const deltas = chunks.flatMap((chunk) => chunk.choices[0]?.delta.tool_calls ?? [])
+      hold(deltas[0]?.function?.name === 'get_weather', 'the streamed call has no name')
+      const pieces = deltas.map((delta) => delta.function?.arguments ?? '').join('')
+      const again: unknown = JSON.parse(pieces)
+      hold(JSON.stringify(again) === JSON.stringify(value), 'other arguments when it is streamed')
       return yes
     },
   },

@@ -22,6 +22,18 @@ export const transcriptionChecks: readonly Check[] = [
     },
   },
   {
+    name: 'translation',
+    task: 'transcription',
+    async run({ client, offer, speechPath }) {
+      const { text } = await client.audio.translations.create({
+        model: offer.model,
+        file: createReadStream(speechPath),
+      })
+      hold(words(text).includes('fox'), 'English did not stay English')
+      return yes
+    },
+  },
+  {
     name: 'segments with times',
     task: 'transcription',
     async run({ client, offer, speechPath }) {

@@ -8,9 +8,9 @@ import { installOllama, ollamaVersion } from '../install/ollama.ts'
 import { startProcess } from '../process.ts'
 import type { StartedEngine } from './started.ts'
 
-const template = readFileSync(join(import.meta.dirname, 'chat-with-tools.gotmpl'), 'utf8')
+const templateText = readFileSync(join(import.meta.dirname, 'chat-with-tools.gotmpl'), 'utf8')
 /** The default model's own template knows no tools. */
-const chatTemplate = `TEMPLATE """${template}"""\nPARAMETER stop <|im_end|>\n`
+const chatTemplate = `TEMPLATE """${templateText}"""\nPARAMETER stop <|im_end|>\n`
 
 export async function startOllama(
   folder: string,
@@ -39,7 +39,8 @@ export async function startOllama(
       ['minilm', await weightsForTests('embeddings')],
     ] as const) {
       const file = join(folder, `${name}.Modelfile`)
-      writeFileSync(file, `FROM ${weights}\n${name === 'smollm2' ? chatTemplate : ''}`)
+      const template = name === 'smollm2' ? chatTemplate : ''
+      writeFileSync(file, `FROM ${weights}\nPARAMETER num_thread 1\n${template}`)
       await runProgram(program, ['create', name, '-f', file], { cwd: folder, environment })
     }
   } catch (error) {

@@ -6,6 +6,8 @@ import { installWhisper, whisperServerVersion } from '../install/whisper.ts'
 import { startProcess } from '../process.ts'
 import type { StartedEngine } from './started.ts'
 
+const loopback = ['--host', '127.0.0.1']
+
 export async function startWhisper(
   folder: string,
   say: (line: string) => void,
@@ -21,10 +23,7 @@ export async function startWhisper(
   writeFileSync(config, JSON.stringify({ models: [model] }))
   const running = await startProcess({
     command: python,
-    args: [
-      ...['-m', 'faster_whisper_server', '--config', config],
-      ...['--host', '127.0.0.1', '--port', String(port)],
-    ],
+    args: ['-m', 'faster_whisper_server', '--config', config, '--port', String(port), ...loopback],
     environment: { HF_HUB_OFFLINE: '1', HF_HOME: folder },
     readyUrl: `${baseUrl}/health`,
   })

@@ -14,19 +14,27 @@ import { addExternalEngine } from '../../../fleet/fleet.ts'
 import { Fault } from '../../../platform/fault.ts'
 import type { Seal } from '../../../platform/seal.ts'
 import type { Sql } from '../../../platform/postgres/database.ts'
+import { toTarget, type EngineTarget } from '../../engine-target.ts'
 import { category, modelId } from '../../model-parameters.ts'
 import { defineOperation } from '../../operation.ts'
+import { location } from '../../residency-parameters.ts'
 
 const probeTimeoutMs = 5_000
 const modelsMax = 200
+const keyLengthMax = 16_000
 
 const body = z.strictObject({
-  url: z.string().min(1).max(2_000).describe('http://host:port, with or without /v1.'),
+  url: z
+    .string()
+    .min(1)
+    .max(2_000)
+    .optional()
+    .describe("http://host:port, with or without /v1. A provider's own when left out."),
   kind: z
     .string()
     .max(50)
     .optional()
-    .describe('Such as vllm or openai-compatible; found out when left out.'),
+    .describe('Such as vllm, openai-compatible or anthropic; found out when left out.'),
   models: z
     .array(z.string().min(1).max(200))
     .min(1)
@@ -39,9 +47,20 @@ const body = z.strictObject({
   key: z
     .string()
     .min(1)
-    .max(4_000)
+    .max(keyLengthMax)
     .optional()
-    .describe('Bearer token for the engine; kept sealed.'),
+    .describe(
+      'Key for the engine; kept sealed, and never shown. Google: the JSON key file of a service account. AWS: ACCESS_KEY_ID:SECRET[:SESSION_TOKEN].',
+    ),
+  settings: z
+    .record(z.string().max(50), z.string().max(200))
+    .default({})
+    .describe('What a provider needs to know beside, none of it secret: region, apiVersion …'),
+  location: location
+    .optional()
+    .describe(
+      "Where prompts go: 'local' for a machine of our own (the default over plain HTTP), else the country or region, such as FR or EU. Tenants are served as far as they allow it.",
+    ),
   category: category.optional().describe('Guessed from the names when left out.'),
   unpriced: z
     .boolean()
@@ -57,6 +76,8 @@ const result = z.object({
       modelId: z.string(),
       engineModel: z.string(),
       engineKind: z.string(),
+      location: z.string(),
+      operator: z.string(),
     }),
   ),
 })
@@ -88,11 +109,14 @@ export const createEngine = defineOperation<
       kind: data[0]?.engineKind,
       models: data.map((engine) => engine.modelId),
       withKey: input.body.key !== undefined,
+      location: data[0]?.location,
+      operator: data[0]?.operator,
+      settings: input.body.settings,
     },
   }),
   async handle({ body: wish }, { tx, deps }) {
-    const baseUrl = parseEngineUrl(wish.url)
-    const { kind, offered, tasks } = await probe(wish, baseUrl, deps)
+    const { kind, offered, tasks, target } = await probe(wish, deps)
+    const { address, location: place, operator } = target
     const chosen = chooseModels(wish, offered)
     const data = []
     for (const engineModel of chosen) {
@@ -104,50 +128,67 @@ export const createEngine = defineOperation<
       const replicaId = await addExternalEngine(tx, {
         modelId: id,
         engineKind: kind,
-        baseUrl,
+        baseUrl: address.baseUrl,
         engineModel,
+        location: place,
+        operator,
+        settings: wish.settings,
         sealKey: wish.key === undefined ? undefined : sealKey(wish.key, deps.seal),
       })
-      data.push({ id: replicaId, modelId: id, engineModel, engineKind: kind })
+      const replica = { id: replicaId, modelId: id, engineModel, engineKind: kind }
+      data.push({ ...replica, location: place, operator })
     }
     return { data }
   },
 })
 
-/** Keeps origin and path: `http://host:8000/v1/` and `http://host:8000` are the same engine. */
-export function parseEngineUrl(text: string): string {
-  const url = URL.parse(text)
-  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw invalid('url', 'Give an address such as http://127.0.0.1:8000.')
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw invalid('url', 'Give the key by itself, not inside the address.')
-  }
-  return url.origin + url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '')
-}
-
 interface Probed {
   readonly kind: string
-  readonly offered: readonly string[]
+  readonly target: EngineTarget
+  /** `undefined` where the list does not say what can be asked for. */
+  readonly offered: readonly string[] | undefined
   readonly tasks: ReadonlySet<TaskKind>
 }
 
-async function probe(wish: Body, baseUrl: string, deps: EngineDeps): Promise<Probed> {
-  const address = { baseUrl, apiKey: wish.key }
+/** Asks what costs nothing, so that a wrong address or key shows now, and not with the first request. */
+async function probe(wish: Body, deps: EngineDeps): Promise<Probed> {
   const signal = AbortSignal.timeout(probeTimeoutMs)
-  const kind = wish.kind ?? (await deps.detectKind(address, signal))
-  if (kind === undefined) throw silent(baseUrl)
-  const adapter = deps.findAdapter(kind)
-  if (!adapter) throw invalid('kind', `"${kind}" is no kind of engine that is known here.`)
+  const named = wish.kind === undefined ? undefined : findKnown(wish.kind, deps)
+  const target = toTarget(wish, named)
+  const { address } = target
+  const adapter = named ?? findKnown(await detect(address, signal, deps), deps)
+  const { kind, provider } = adapter
   const engine = adapter.connect(address)
   try {
-    const offered = await engine.listModels(signal)
-    return { kind, offered, tasks: engine.capabilities.tasks }
+    const { tasks } = engine.capabilities
+    const listed = await engine.listModels(signal)
+    const offered = provider && !provider.listsAllModels ? undefined : listed
+    return { kind, target, offered, tasks }
   } catch (error) {
-    throw silent(baseUrl, error)
+    // An endpoint that was scaled to nothing wakes up with the first request.
+    const isBusy = error instanceof Fault && error.code.startsWith('capacity.')
+    const { tasks } = engine.capabilities
+    if (provider && isBusy) return { kind, target, offered: undefined, tasks }
+    throw silent(address.baseUrl, error)
   } finally {
     await engine.close()
   }
+}
+
+function findKnown(kind: string, deps: EngineDeps): EngineAdapter {
+  const adapter = deps.findAdapter(kind)
+  if (!adapter) throw invalid('kind', `"${kind}" is no kind of engine that is known here.`)
+  return adapter
+}
+
+async function detect(
+  address: EngineAddress,
+  signal: AbortSignal,
+  deps: EngineDeps,
+): Promise<string> {
+  const kind = await deps.detectKind(address, signal)
+  if (kind === undefined) throw silent(address.baseUrl)
+  return kind
 }
 
 function silent(baseUrl: string, cause?: unknown): Fault {
@@ -159,10 +200,10 @@ function silent(baseUrl: string, cause?: unknown): Fault {
   })
 }
 
-function chooseModels(wish: Body, offered: readonly string[]): readonly string[] {
-  const chosen = wish.models ?? offered
-  const missing = chosen.find((name) => !offered.includes(name))
-  const list = offered.slice(0, 20).join(', ') || 'none'
+function chooseModels(wish: Body, offered: readonly string[] | undefined): readonly string[] {
+  const chosen = wish.models ?? offered ?? []
+  const missing = offered && chosen.find((name) => !offered.includes(name))
+  const list = (offered ?? chosen).slice(0, 20).join(', ') || 'none'
   if (missing !== undefined) {
     throw invalid('models', `The engine does not offer "${missing}". It offers: ${list}.`)
   }

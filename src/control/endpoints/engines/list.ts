@@ -28,6 +28,12 @@ const engineView = z.object({
   engineKind: z.string(),
   engineModel: z.string().describe('The name that the engine itself gives the model.'),
   baseUrl: z.string().nullable(),
+  location: z
+    .string()
+    .nullable()
+    .describe("Where prompts go: 'local' for machines of our own; null serves nobody."),
+  operator: z.string().describe("Who runs it: 'own', or a provider."),
+  settings: z.record(z.string(), z.string()),
   state: z.enum(replicaStates),
   detail: z.string().nullable(),
   progress: z.number().nullable(),
@@ -88,6 +94,8 @@ async function readLoads(
 }
 
 async function readLoad(adapter: EngineAdapter, baseUrl: string): Promise<Load | undefined> {
+  // Providers tell no load, and nothing to those who have no key.
+  if (adapter.provider) return undefined
   const engine = adapter.connect({ baseUrl })
   try {
     const load = await engine.readLoad?.(AbortSignal.timeout(loadTimeoutMs))

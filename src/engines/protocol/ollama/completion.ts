@@ -16,6 +16,8 @@ export const ollamaCompletion: TaskDialect<CompletionTask> = {
       model,
       prompt: onlyPrompt(body),
       raw: true,
+      // A prompt that is too long is refused, not cut.
+      truncate: false,
       stream,
       options: optionsOf(body),
       ...logprobsOf(body),

@@ -238,3 +238,16 @@ test('every choice has a reason for its end before the end, even if the engine f
     { type: 'end' },
   ])
 })
+
+test.each([
+  ['vLLM', { stop_reason: 'END' }, 'END'],
+  ['SGLang', { matched_stop: 'END' }, 'END'],
+  ['vLLM, by a token', { stop_reason: 128_009 }, undefined],
+  ['SGLang, by a token', { matched_stop: 2 }, undefined],
+  ['none', { stop_reason: null }, undefined],
+])('the stop text that ended a choice is told: %s', async (_, told, stopSequence) => {
+  const choices = [{ index: 0, delta: { content: 'a' }, finish_reason: 'stop', ...told }]
+  const parts = await read(pieces(Buffer.from(chunk(choices) + done)))
+  const finish = parts.find((part) => part.type === 'choice-finish')
+  expect(finish && 'stopSequence' in finish ? finish.stopSequence : undefined).toBe(stopSequence)
+})

@@ -18,6 +18,8 @@ import { createEventReader } from '../sse.ts'
 import { fromWireUsage } from './usage.ts'
 
 const toolCallsMax = 128
+/** As long as one that a request may name. */
+const stopCharactersMax = 1_000
 
 export const openAiChat: TaskDialect<ChatTask> = {
   path: '/v1/chat/completions',
@@ -50,6 +52,10 @@ interface WireChoice {
   readonly delta?: WireMessage | null
   readonly message?: WireMessage | null
   readonly finish_reason?: unknown
+  /** vLLM's word for the stop text, or the id of the token, that ended it. */
+  readonly stop_reason?: unknown
+  /** SGLang's word for the same. */
+  readonly matched_stop?: unknown
   readonly logprobs?: { readonly content?: unknown } | null
 }
 interface WireMessage {
@@ -144,7 +150,10 @@ function* fromChoice(wire: WireChoice, state: ChatState): Generator<StreamPart> 
   if (message) yield* fromMessage(message, wire, choice, state)
   if (typeof wire.finish_reason === 'string' && !state.finished.has(choice)) {
     state.finished.add(choice)
-    yield { type: 'choice-finish', choice, reason: fromFinishReason(wire.finish_reason) }
+    const reason = fromFinishReason(wire.finish_reason)
+    const stop = reason === 'stop' ? (wire.stop_reason ?? wire.matched_stop) : undefined
+    const isNamed = typeof stop === 'string' && stop.length <= stopCharactersMax
+    yield { type: 'choice-finish', choice, reason, ...(isNamed && { stopSequence: stop }) }
   }
 }
 

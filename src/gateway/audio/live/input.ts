@@ -19,6 +19,8 @@ export type InputEvent =
 
 export interface LiveInput {
   readonly isEmpty: boolean
+  /** Where in the session all that has come in ends. */
+  readonly positionMs: number
   /** 16-bit samples, little-endian, cut anywhere. */
   append(samples: Buffer): readonly InputEvent[]
   /** All that is there becomes a segment; `undefined` when nothing is. */
@@ -29,6 +31,7 @@ export interface LiveInput {
 export function createLiveInput(
   samplesPerSecond: number,
   detection: TurnDetection | undefined,
+  startMs = 0,
 ): LiveInput {
   const frameBytes = (samplesPerSecond / 1_000) * frameMs * 2
   const framesMax = segmentMsMax / frameMs
@@ -65,12 +68,12 @@ export function createLiveInput(
       if (frames.length > kept) frames = frames.slice(-kept)
       if (loudInRow < speechFramesMin) return []
       speaks = true
-      return [{ type: 'speech-started', atMs: (framesSeen - frames.length) * frameMs }]
+      return [{ type: 'speech-started', atMs: startMs + (framesSeen - frames.length) * frameMs }]
     }
     if (quietInRow * frameMs < silenceMs) return []
     speaks = false
     return [
-      { type: 'speech-stopped', atMs: framesSeen * frameMs },
+      { type: 'speech-stopped', atMs: startMs + framesSeen * frameMs },
       { type: 'segment', samples: take() },
     ]
   }
@@ -78,6 +81,9 @@ export function createLiveInput(
   return {
     get isEmpty() {
       return frames.length === 0 && rest.length < 2
+    },
+    get positionMs() {
+      return startMs + framesSeen * frameMs
     },
     append(samples) {
       const events: InputEvent[] = []

@@ -1,17 +1,11 @@
-/**
- * One live transcription: what the client says, in order; and beside it the segments, one after the other, each a request of its own through the
- * pipeline, so that it is held, limited and billed like any other, whatever becomes of the socket.
- */
+/** One live transcription: what the client says, in order. Beside it the segments are transcribed, one after the other. */
 import { Fault, toFault } from '../../../platform/fault.ts'
 import { randomBase62 } from '../../../platform/ids.ts'
 import type { GatewayDeps } from '../../deps.ts'
-import { perform } from '../../pipeline.ts'
-import { answerMessage } from '../../sockets/message.ts'
 import type { ClientSocket } from '../../sockets/socket-route.ts'
 import {
   committedEvents,
   errorEvent,
-  failedEvent,
   renderEvent,
   sessionEvent,
   speechEvent,
@@ -24,13 +18,10 @@ import {
   type SettingsChange,
 } from '../../wire/openai/realtime-request.ts'
 import { decodeG711 } from './g711.ts'
-import { createLiveInput, type InputEvent } from './input.ts'
-import { createMinuteMeter } from './minutes.ts'
-import { segmentEndpoint } from './segment.ts'
+import { createLiveInput, type InputEvent, type LiveInput } from './input.ts'
+import { createSegmentQueue } from './segment-queue.ts'
 import { samplesPerSecondOf, turnDetectionDefault, type LiveSettings } from './settings.ts'
 
-/** Beyond it the client waits: a minute of sound each, at most. */
-const segmentsWaitingMax = 4
 const sessionSecondsMax = 3_600
 
 export async function runLiveSession(
@@ -38,7 +29,6 @@ export async function runLiveSession(
   path: string,
   deps: GatewayDeps,
 ): Promise<void> {
-  const minutes = createMinuteMeter()
   const id = `sess_${randomBase62(21)}`
   const expiresAtSeconds = Math.floor(deps.clock.nowMs() / 1_000) + sessionSecondsMax
   let form =
@@ -50,38 +40,23 @@ export async function runLiveSession(
     prompt: undefined,
     turnDetection: turnDetectionDefault,
   }
-  let input = openInput(settings)
+  let input = openInput(settings, 0)
   let itemId = newItemId()
   let previousItemId: string | null = null
-  let segmentsWaiting = 0
-  let segmentsDone = Promise.resolve()
   let room: Promise<void> | undefined
 
   const say = (event: ServerEvent): void => {
     room = socket.send(renderEvent(event)) ?? room
   }
 
-  /** Segments that wait for their turn keep what the session was set to when they ended. */
+  const segments = createSegmentQueue({ socket, path, say }, deps)
+
   const transcribe = (samples: Buffer): void => {
-    const segment = { itemId, samples, settings }
     for (const event of committedEvents(form, { itemId, previousItemId })) say(event)
+    // Segments that wait for their turn keep what the session was set to when they ended.
+    segments.add({ itemId, samples, settings })
     previousItemId = itemId
     itemId = newItemId()
-    segmentsWaiting += 1
-    segmentsDone = segmentsDone.then(async () => {
-      if (!socket.signal.aborted) {
-        await answerMessage(
-          { socket, path, fail: (fault) => say(failedEvent(segment.itemId, fault)) },
-          deps,
-          (exchange) => {
-            const endpoint = segmentEndpoint({ path, segment, minutes, say: socket.send })
-            const caller = socket.identify()
-            return perform({ endpoint, exchange, caller, body: Buffer.alloc(0) }, deps)
-          },
-        )
-      }
-      segmentsWaiting -= 1
-    })
   }
 
   const update = (change: SettingsChange): void => {
@@ -91,9 +66,11 @@ export async function runLiveSession(
     settings = next
     if (!isNewInput) return
     // What was said before is not lost by the change.
-    const kept = input.commit()
-    input = openInput(settings)
-    if (kept) hear(input.append(kept))
+    const { positionMs } = input
+    const kept = input.commit() ?? Buffer.alloc(0)
+    const keptMs = Math.floor((kept.length / 2 / samplesPerSecondOf[next.format]) * 1_000)
+    input = openInput(settings, positionMs - keptMs)
+    hear(input.append(kept))
   }
 
   const hear = (events: readonly InputEvent[]): void => {
@@ -133,14 +110,14 @@ export async function runLiveSession(
     }
     await room
     room = undefined
-    if (segmentsWaiting >= segmentsWaitingMax) await segmentsDone
+    if (segments.isFull) await segments.done
   }
   // What was committed is answered, as long as there is somebody to hear it.
-  await segmentsDone
+  await segments.done
 }
 
-function openInput(settings: LiveSettings): ReturnType<typeof createLiveInput> {
-  return createLiveInput(samplesPerSecondOf[settings.format], settings.turnDetection)
+function openInput({ format, turnDetection }: LiveSettings, startMs: number): LiveInput {
+  return createLiveInput(samplesPerSecondOf[format], turnDetection, startMs)
 }
 
 function newItemId(): string {

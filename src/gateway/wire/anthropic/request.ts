@@ -152,8 +152,8 @@ const promptFields = {
     .nullish(),
 }
 
-const countSchema = z.object(promptFields)
-const messageSchema = z.object({
+export const countSchema = z.object(promptFields)
+export const messageSchema = z.object({
   ...promptFields,
   max_tokens: z.number().int().min(1).max(tokensMax),
   stop_sequences: z.array(z.string().max(1_000)).max(stopSequencesMax).nullish(),

@@ -19,7 +19,7 @@ const metadata = z
     error: `takes up to ${metadataPairsMax} pairs`,
   })
 
-const schema = z.object({
+export const schema = z.object({
   input_file_id: z.string().min(1).max(100),
   endpoint: z.string().max(100),
   completion_window: z.literal('24h', { error: "takes '24h'" }),
@@ -48,13 +48,13 @@ export function parseBatchRequest(
   }
 }
 
+export const batchQuery = z.object({
+  after: z.string().max(100).optional(),
+  limit: z.coerce.number().int().min(1).max(batchPageRowsMax).default(20),
+})
+
 export function parseBatchQuery(query: URLSearchParams): BatchPage {
-  const parsed = z
-    .object({
-      after: z.string().max(100).optional(),
-      limit: z.coerce.number().int().min(1).max(batchPageRowsMax).default(20),
-    })
-    .safeParse(Object.fromEntries(query))
+  const parsed = batchQuery.safeParse(Object.fromEntries(query))
   if (!parsed.success) throw invalidField(parsed.error)
   return parsed.data
 }

@@ -159,7 +159,14 @@ test('developers speak as system, and reasoning comes back under both of its nam
     { role: 'user', content: 'x', name: 'ann' },
     { role: 'assistant', content: null, reasoning: 'hm', tool_calls: [call] },
     { role: 'tool', tool_call_id: 'c', content: 'ok' },
-    { role: 'assistant', content: 'y', reasoning_content: 'so', tool_calls: [], refusal: null },
+    {
+      role: 'assistant',
+      content: 'y',
+      reasoning_content: 'so',
+      reasoning_signature: 'proof',
+      tool_calls: [],
+      refusal: null,
+    },
   ]
   expect(bodyOf({ messages })['messages']).toEqual([
     { role: 'system', content: 'be brief' },
@@ -173,7 +180,13 @@ test('developers speak as system, and reasoning comes back under both of its nam
       tool_calls: [call],
     },
     { role: 'tool', tool_call_id: 'c', content: 'ok' },
-    { role: 'assistant', content: 'y', reasoning_content: 'so', reasoning: 'so' },
+    {
+      role: 'assistant',
+      content: 'y',
+      reasoning_content: 'so',
+      reasoning: 'so',
+      reasoning_signature: 'proof',
+    },
   ])
 })
 

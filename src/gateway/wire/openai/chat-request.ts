@@ -42,6 +42,8 @@ const message = z.discriminatedUnion('role', [
     /** Two names for one thing: servers and clients know one or the other. */
     reasoning_content: z.string().nullish(),
     reasoning: z.string().nullish(),
+    /** The proof of a thought, for services that take thoughts back only with theirs. */
+    reasoning_signature: z.string().nullish(),
     tool_calls: z.array(toolCall).max(toolCallsMax).nullish(),
     function_call: z.object({ name: z.string().max(200), arguments: z.string() }).nullish(),
   }),
@@ -144,7 +146,7 @@ const unforwarded = {
   web_search_options: z.unknown().optional(),
 }
 
-const schema = z.object({ ...forwarded, ...translated, ...callerFields, ...unforwarded })
+export const schema = z.object({ ...forwarded, ...translated, ...callerFields, ...unforwarded })
 export type WireChatRequest = z.infer<typeof schema>
 export const chatFieldNames: ReadonlySet<string> = new Set(Object.keys(schema.shape))
 
@@ -257,12 +259,14 @@ function toEngineAnswer(
 ): Record<string, unknown> {
   const { name: author, refusal, function_call: call, tool_calls: calls } = message
   const reasoning = message.reasoning_content ?? message.reasoning
+  const { reasoning_signature: proof } = message
   return {
     role: 'assistant',
     content: message.content ?? null,
     ...(author ? { name: author } : {}),
     ...(refusal ? { refusal } : {}),
     ...(reasoning ? { reasoning_content: reasoning, reasoning } : {}),
+    ...(proof ? { reasoning_signature: proof } : {}),
     ...(calls?.length ? { tool_calls: calls } : {}),
     ...(call ? { tool_calls: [{ id: callId, type: 'function', function: call }] } : {}),
   }

@@ -129,3 +129,16 @@ test.each([
 ] as const)('%s (%s) ends as clients expect', (_, reason, hasCalls, style, want) => {
   expect(toFinishReason(reason, hasCalls, style)).toBe(want)
 })
+
+test('a coding agent may offer a thousand tools with names of 128 characters', () => {
+  const offer = (count: number, length: number): object => ({
+    ...{ model: 'm', messages },
+    tools: Array.from({ length: count }, (_, index) => ({
+      type: 'function',
+      function: { name: String(index).padEnd(length, 'x') },
+    })),
+  })
+  expect(planTools(parseChatRequest(offer(1_024, 128))).tools).toHaveLength(1_024)
+  expect(() => parseChatRequest(offer(1_025, 128))).toThrow()
+  expect(() => parseChatRequest(offer(1, 129))).toThrow()
+})

@@ -5,9 +5,10 @@
 import { z } from 'zod'
 import { Fault } from '../../../platform/fault.ts'
 
-const toolsMax = 128
+/** Coding agents with several servers of tools offer hundreds, under long names. */
+const toolsMax = 1_024
 
-const name = z.string().regex(/^[\w.-]{1,64}$/, 'use 1 to 64 letters, digits, _, - or .')
+const name = z.string().regex(/^[\w.-]{1,128}$/, 'use 1 to 128 letters, digits, _, - or .')
 const functionDefinition = z.object({
   name,
   description: z.string().nullish(),

@@ -29,7 +29,7 @@ const forwarded = {
   logprobs: z.number().int().min(0).max(logprobsMax).nullish(),
   suffix: z.string().nullish(),
 }
-const schema = z.object({
+export const schema = z.object({
   ...forwarded,
   ...callerFields,
   prompt,

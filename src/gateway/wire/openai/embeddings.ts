@@ -12,7 +12,7 @@ const tokens = z
   .array(z.number().int().min(0).max(10_000_000))
   .min(1, 'must not be empty')
   .max(tokensPerItemMax)
-const schema = z.object({
+export const schema = z.object({
   model: z.string().min(1).max(200),
   input: z.union([
     text,

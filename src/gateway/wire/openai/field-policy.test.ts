@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Fault } from '../../../platform/fault.ts'
+import type { Fault } from '../../../platform/fault.ts'
 import { toChatWork } from '../../endpoints/chat-completions.ts'
 import { toCompletionsWork } from '../../endpoints/completions.ts'
 import type { FieldPolicy } from './field-policy.ts'

@@ -40,15 +40,15 @@ export function parseUpload({ fields, fileName }: Upload): FileFacts {
   return { purpose, name, lifeMs: parsed.data.expires_after.seconds * 1_000 }
 }
 
+export const fileQuery = z.object({
+  after: z.string().max(100).optional(),
+  limit: z.coerce.number().int().min(1).max(pageRowsMax).default(pageRowsMax),
+  order: z.enum(['asc', 'desc']).default('desc'),
+  purpose: z.enum(filePurposes).optional(),
+})
+
 export function parseFileQuery(query: URLSearchParams): FilePage {
-  const parsed = z
-    .object({
-      after: z.string().max(100).optional(),
-      limit: z.coerce.number().int().min(1).max(pageRowsMax).default(pageRowsMax),
-      order: z.enum(['asc', 'desc']).default('desc'),
-      purpose: z.enum(filePurposes).optional(),
-    })
-    .safeParse(Object.fromEntries(query))
+  const parsed = fileQuery.safeParse(Object.fromEntries(query))
   if (!parsed.success) throw invalidField(parsed.error)
   const { after, limit, order, purpose } = parsed.data
   return { after, limit, order, purpose }

@@ -13,7 +13,7 @@ const word = z
   .string()
   .regex(/^[a-z_]{1,32}$/)
   .nullish()
-const schema = z.object({
+export const schema = z.object({
   model: z.string().min(1).max(200),
   prompt: z.string().min(1, 'must not be empty').max(promptCharactersMax),
   n: z.number().int().min(1).max(imagesMax).nullish(),

@@ -30,7 +30,7 @@ export interface ModerationRequest {
 }
 
 const text = z.string().min(1, 'must not be an empty string')
-const schema = z.object({
+export const schema = z.object({
   model: z.string().max(200).nullish(),
   input: z.union([
     text,

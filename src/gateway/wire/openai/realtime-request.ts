@@ -62,7 +62,7 @@ const older = z.object({
 })
 
 const eventId = z.string().max(200).optional()
-const schema = z.discriminatedUnion('type', [
+export const schema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('session.update'), event_id: eventId, session: newer }),
   z.object({ type: z.literal('transcription_session.update'), event_id: eventId, session: older }),
   z.object({ type: z.literal('input_audio_buffer.append'), event_id: eventId, audio: z.string() }),

@@ -12,7 +12,7 @@ export function countCharacters(text: string): number {
 }
 
 const name = z.string().min(1).max(200)
-const schema = z.object({
+export const schema = z.object({
   model: name,
   input: z
     .string()

@@ -27,7 +27,7 @@ export interface TranscriptionRequest {
 const optional = <Schema extends z.ZodType>(schema: Schema) =>
   z.preprocess((value) => (value === '' ? undefined : value), schema.optional())
 
-const schema = z.object({
+export const schema = z.object({
   model: z.string().min(1).max(200),
   response_format: optional(z.enum(['json', 'text', 'srt', 'vtt', 'verbose_json'])),
   language: optional(z.string().regex(/^[A-Za-z][A-Za-z-]{1,39}$/, 'must be a code such as en')),

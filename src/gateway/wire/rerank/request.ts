@@ -26,7 +26,7 @@ export interface RerankRequest {
 
 const text = z.string().min(1, 'must not be an empty string')
 const model = z.string().max(200).nullish()
-const cohereSchema = z.object({
+export const cohereSchema = z.object({
   model,
   query: text,
   documents: z
@@ -65,7 +65,7 @@ export function parseCohereRequest(value: unknown): RerankRequest {
   }
 }
 
-const teiSchema = z.object({
+export const teiSchema = z.object({
   model,
   query: text,
   texts: z

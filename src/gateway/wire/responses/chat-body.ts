@@ -65,16 +65,20 @@ const renamed: readonly (readonly [chat: RegExp, response: string])[] = [
 ]
 
 export function toResponseParam(param: string, places: Conversation['places'] = []): string {
-  const inMessage = /^messages\[(\d+)\](.*)$/.exec(param)
-  if (inMessage) {
-    const place = places[Number(inMessage[1])] ?? 'input'
-    // A text is all the content of its message.
-    return place === 'input' || place === 'instructions' ? place : `${place}${inMessage[2] ?? ''}`
+  const [, index, rest = ''] = /^messages\[(\d+)\](.*)$/.exec(param) ?? []
+  if (index !== undefined) {
+    const place = places[Number(index)] ?? 'input'
+    // What is not about the content of a message is about all of its item.
+    return rest.startsWith('.content') ? place + rest.slice('.content'.length) : itemOf(place)
   }
   for (const [chat, response] of renamed) {
     if (chat.test(param)) return param.replace(chat, response)
   }
   return param
+}
+
+function itemOf(place: string): string {
+  return place.replace(/\.\w+$/, '')
 }
 
 /** The same refusal in the words of the client. */

@@ -67,7 +67,7 @@ const reasoning = z.object({
   encrypted_content: z.string().nullish(),
 })
 
-const schemas = {
+export const schemas = {
   message,
   function_call: functionCall,
   custom_tool_call: customCall,
@@ -80,7 +80,10 @@ export type InputItem = z.infer<(typeof schemas)[keyof typeof schemas]>
 export function parseItem(value: unknown, index: number): InputItem {
   const type = typeOf(value)
   if (type === 'item_reference') {
-    throw refuse('Nothing is kept here, so no item can be named by its id. Send it whole.', index)
+    throw refuse(
+      'Nothing is kept here, so no item can be named by its id. Send it whole; many clients do so when store is false.',
+      index,
+    )
   }
   if (!isKnown(type)) {
     const known = Object.keys(schemas).join(', ')

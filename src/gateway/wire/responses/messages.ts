@@ -1,6 +1,6 @@
 /**
  * The items of a conversation as a chat's messages. What an assistant did in one turn, its reasoning, its text and its calls, is one message there.
- * Returns beside each message the place of the item that it begins with, so that a refusal can name what the client wrote.
+ * Returns beside each message where its content stands in the request, so that a refusal can name what the client wrote.
  */
 import { Fault } from '../../../platform/fault.ts'
 import type { Seal } from '../../../platform/seal.ts'
@@ -13,7 +13,7 @@ type ChatMessage = Record<string, unknown>
 
 export interface Conversation {
   readonly messages: readonly ChatMessage[]
-  /** `input[3]` for each. */
+  /** `input[3].content` for each. */
   readonly places: readonly string[]
 }
 
@@ -43,13 +43,13 @@ export function toConversation(
   }
   const turnAt = (place: string): AssistantTurn =>
     (turn ??= { place, reasoning: '', content: undefined, refusal: '', calls: [] })
-  /** Reasoning and text come before calls; after those, a new turn begins. */
-  const turnBefore = (place: string, isFull: (open: AssistantTurn) => boolean): AssistantTurn => {
-    if (turn && isFull(turn)) endTurn()
+  /** For reasoning and text, which come before calls: after those, and after a text, a new turn begins. */
+  const unspokenTurnAt = (place: string): AssistantTurn => {
+    const hasSpoken =
+      turn && (turn.calls.length > 0 || turn.content !== undefined || turn.refusal !== '')
+    if (hasSpoken) endTurn()
     return turnAt(place)
   }
-  const hasSpoken = (open: AssistantTurn): boolean =>
-    open.calls.length > 0 || open.content !== undefined || open.refusal !== ''
 
   if (request.instructions) add({ role: 'system', content: request.instructions }, 'instructions')
   if (typeof request.input === 'string') {
@@ -60,18 +60,19 @@ export function toConversation(
     const place = `input[${index}]`
     switch (item.type) {
       case 'message': {
+        const where = `${place}.content`
         if (item.role !== 'assistant') {
           endTurn()
-          add({ role: item.role, content: toContent(item.content, place) }, place)
+          add({ role: item.role, content: toContent(item.content, where) }, where)
           break
         }
-        const open = turnBefore(place, hasSpoken)
+        const open = unspokenTurnAt(where)
         open.content = textOf(item.content)
         open.refusal = refusalOf(item.content)
         break
       }
       case 'reasoning':
-        turnBefore(place, hasSpoken).reasoning += readReasoning(item, seal, place)
+        unspokenTurnAt(place).reasoning += readReasoning(item, seal, place)
         break
       case 'function_call':
         turnAt(place).calls.push(toCall(item.call_id, item.name, item.arguments))
@@ -82,8 +83,9 @@ export function toConversation(
       case 'function_call_output':
       case 'custom_tool_call_output': {
         endTurn()
-        const content = toContent(item.output, place)
-        add({ role: 'tool', tool_call_id: item.call_id, content }, place)
+        const where = `${place}.output`
+        const content = toContent(item.output, where)
+        add({ role: 'tool', tool_call_id: item.call_id, content }, where)
         break
       }
     }
@@ -135,7 +137,7 @@ function toContent(content: Content, place: string): unknown {
   if (typeof content === 'string') return content
   const [only] = content
   if (content.length === 1 && only && 'text' in only) return only.text
-  return content.map((part, index) => toChatPart(part, `${place}.content[${index}]`))
+  return content.map((part, index) => toChatPart(part, `${place}[${index}]`))
 }
 
 function toChatPart(part: InputPart, place: string): unknown {

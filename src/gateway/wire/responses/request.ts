@@ -25,7 +25,7 @@ const textFormat = z.discriminatedUnion('type', [
   }),
 ])
 
-const schema = z.object({
+export const schema = z.object({
   model: z.string().min(1).max(200),
   /** Each item is parsed by its own schema. */
   input: z.union([z.string(), z.array(z.unknown()).max(itemsMax)]),

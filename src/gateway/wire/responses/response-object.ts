@@ -67,6 +67,7 @@ export function toWireResponse(
     usage: now.usage === undefined ? null : toWireUsage(now.usage),
     user: request.user ?? null,
     metadata: request.metadata ?? {},
+    access_programs: null,
     // Both are left out unless there is one.
     limit: now.limit,
     receipt: now.receipt,

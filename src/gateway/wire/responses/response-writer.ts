@@ -58,6 +58,8 @@ export function createResponseWriter(options: ResponseWriterOptions): ResponseWr
   const suffix = options.id.replace(/^resp_/, '')
   const slots: Slot[] = []
   const calls = new Map<number, CallItem>()
+  /** The text or the reasoning that is being written. */
+  let prose: Slot | undefined
   let events: ResponseEvent[] = []
   let sequenceNumber = 0
   let hasBegun = false
@@ -120,26 +122,25 @@ export function createResponseWriter(options: ResponseWriterOptions): ResponseWr
   }
   /** Text and reasoning that are not the next thing have ended. */
   const endProse = (): void => {
-    for (const slot of slots) if (slot.item.kind !== 'call') endSlot(slot, 'completed')
-  }
-  const openItem = (): OutputItem | undefined => {
-    const slot = slots.at(-1)
-    return slot && !slot.ended ? slot.item : undefined
+    if (prose) endSlot(prose, 'completed')
+    prose = undefined
   }
   const message = (): MessageItem => {
-    const open = openItem()
-    if (open && isMessage(open)) return open
+    if (prose && isMessage(prose.item)) return prose.item
     endProse()
-    return add('msg', (place) => createMessage(place, emit))
+    const item = add('msg', (place) => createMessage(place, emit))
+    prose = slots.at(-1)
+    return item
   }
   const reasoning = (): ReasoningItem => {
-    const open = openItem()
-    if (open && isReasoning(open)) return open
+    if (prose && isReasoning(prose.item)) return prose.item
     endProse()
     const { reasoningAs, sealReasoning } = options
-    return add('rs', (place) =>
+    const item = add('rs', (place) =>
       createReasoning(place, emit, { as: reasoningAs, seal: sealReasoning }),
     )
+    prose = slots.at(-1)
+    return item
   }
   const call = (part: Extract<StreamPart, { type: 'tool-call-start' }>): void => {
     endProse()

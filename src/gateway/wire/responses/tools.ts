@@ -9,14 +9,14 @@ import { invalidField } from '../openai/chat-request.ts'
 const allowedMax = 128
 
 const name = z.string().regex(/^[\w.-]{1,64}$/, 'use 1 to 64 letters, digits, _, - or .')
-const functionTool = z.object({
+export const functionTool = z.object({
   type: z.literal('function'),
   name,
   description: z.string().nullish(),
   parameters: z.record(z.string(), z.unknown()).nullish(),
   strict: z.boolean().nullish(),
 })
-const customTool = z.object({
+export const customTool = z.object({
   type: z.literal('custom'),
   name,
   description: z.string().nullish(),
