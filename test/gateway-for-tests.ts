@@ -1,232 +1,253 @@
-/** A gateway over real PostgreSQL and the real journal, in this process, with models whose engines answer as the test says. */
+/** Gateways over real PostgreSQL and the real journal, in this process, with models whose engine answers as the test says. */
 import fs from 'node:fs'
-import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { sql } from 'kysely'
-import { readConfig } from '../src/app/config.ts'
+import { readConfig, type Config } from '../src/app/config.ts'
+import type { Role } from '../src/app/lifecycle.ts'
 import { loadSecrets, secretPath } from '../src/app/secrets.ts'
 import { startGateway } from '../src/app/wire-gateway.ts'
-import { addModel, importShippedCatalogue, type ModelCategory } from '../src/catalog/catalog.ts'
-import { addExternalEngine } from '../src/fleet/fleet.ts'
+import { createApiKey, updateTenant } from '../src/identity/identity.ts'
+import { createRule, type NewRule } from '../src/limits/rules.ts'
 import {
-  createApiKey,
-  createProject,
-  createTenant,
-  updateTenant,
-} from '../src/identity/identity.ts'
-import { openDatabase, platformScope } from '../src/platform/postgres/database.ts'
-import { postgresForTests } from './postgres-for-tests.ts'
+  createModel,
+  createOwner,
+  databaseForTests,
+  type InDatabase,
+  type ModelForTests,
+  type Owner,
+} from './gateway/database.ts'
+import { startGatewayProcess, type GatewayProcess } from './gateway/gateway-process.ts'
+import { readLedger, type Ledger } from './gateway/ledger.ts'
+import { openRoad, type Road } from './gateway/road.ts'
+import { startScriptedEngine, type EngineHears, type Script } from './gateway/scripted-engine.ts'
+import { until } from './gateway/until.ts'
 
-export interface EngineHears {
-  readonly path: string
-  readonly body: Record<string, unknown>
-}
-export interface EngineSays {
-  readonly status?: number
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body: unknown
-}
-export type Script = (request: EngineHears) => EngineSays
+export type { ModelForTests, Owner } from './gateway/database.ts'
+export type { GatewayProcess } from './gateway/gateway-process.ts'
+export type { BilledUsage } from './gateway/ledger.ts'
+export {
+  doneEvent,
+  toEvent,
+  type EngineHears,
+  type EngineSays,
+  type PiecedAnswer,
+  type Script,
+  type WholeAnswer,
+} from './gateway/scripted-engine.ts'
+export { until } from './gateway/until.ts'
 
-export interface ModelForTests {
+type ConfigSection = Readonly<Record<string, unknown>>
+
+export interface GatewaySettings {
+  /** The configuration's sections of these names. */
+  readonly gateway?: ConfigSection
+  readonly batch?: ConfigSection
+  /** It reaches the database by the road, which can be shut. */
+  readonly byRoad?: boolean
+}
+
+export interface HarnessOptions {
+  readonly models: readonly ModelForTests[]
+  /** Says nothing but 404 where it is left out. */
+  readonly script?: Script
+  /** `public-2026`, which has a price for every category, where it is left out. */
+  readonly priceListId?: string
+  /** The configuration's section of this name, beside the port, of every gateway. */
+  readonly gateway?: ConfigSection
+  /** One where it is left out. */
+  readonly gateways?: readonly GatewaySettings[]
+}
+
+export interface NewKey {
+  readonly owner?: Owner
+  readonly allowedModels?: readonly string[]
+  /** Of the key alone; what they leave out is as of one request in a lifetime. */
+  readonly rules?: readonly Partial<NewRule>[]
+}
+
+export interface KeyForTests {
   readonly id: string
-  readonly category: ModelCategory
-  readonly capabilities?: readonly string[]
-  readonly contextWindowTokens?: number
-  /** `openai-compatible` where it is left out. */
-  readonly engineKind?: string
-  /** What the engine calls it; the id where it is left out. */
-  readonly engineModel?: string
-  /** Of another engine than the one that answers as the test says. */
-  readonly baseUrl?: string
-  /** Where prompts go; our own machines where it is left out. */
-  readonly location?: string
-  readonly engineKey?: string
-  readonly settings?: Readonly<Record<string, string>>
+  readonly secret: string
 }
 
-export interface BilledUsage {
-  readonly outcome: string
-  readonly input_tokens: bigint
-  readonly output_tokens: bigint
-  readonly amount_nanos: bigint
-  readonly usage_suspect: boolean
-  readonly endpoint: string
+export interface PostOptions {
+  readonly key?: string
+  /** The first where it is left out. */
+  readonly gateway?: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly signal?: AbortSignal
 }
 
-export interface GatewayForTests {
+export interface GatewayForTests extends Ledger {
+  /** Of the first gateway, as all that speaks of only one. */
   readonly url: string
+  readonly gateways: readonly Role[]
   /** May use every model. */
   readonly key: string
+  /** Of this key, and of all that do not say another. */
+  readonly owner: Owner
+  readonly inDatabase: InDatabase
+  readonly databaseUrl: string
+  /** The same database, past all that tenants are kept from. */
+  readonly databaseOwnerUrl: string
+  /** Where the gateways keep their secrets and journals. */
+  readonly directory: string
+  readonly road: Road
+  /** Known to every gateway once it is there. */
+  makeKey(key?: NewKey): Promise<KeyForTests>
   keyFor(allowedModels: readonly string[]): Promise<string>
+  /** Another tenant. */
+  makeOwner(name: string): Promise<Owner>
+  /** The gateways hear of it soon after. */
+  addModel(model: ModelForTests): Promise<void>
   /** What the engine was asked since the last call. */
   heard(): readonly EngineHears[]
-  post(path: string, body: unknown, key?: string): Promise<Response>
-  /** Changes where the tenant's prompts may go; the gateway hears of it soon after. */
+  /** Strings, bytes and forms go as they are, all else as JSON. A string for options is a key. */
+  post(path: string, body: unknown, options?: string | PostOptions): Promise<Response>
+  get(path: string, key?: string): Promise<Response>
+  /** Changes where the tenant's prompts may go; the gateways hear of it soon after. */
   allowPlaces(places: readonly string[]): Promise<void>
-  /** The ledger's own row, once it has arrived. */
-  billed(requestId: string | null): Promise<BilledUsage>
+  /** Ends those that run, as a restart does, and starts others on their database. */
+  replaceGateways(settings: readonly GatewaySettings[]): Promise<void>
+  /** Another one on the same database, to be killed. */
+  startProcess(index: number): Promise<GatewayProcess>
   close(): Promise<void>
 }
 
-const patienceMs = 5_000
-const pauseMs = 25
+const silentScript: Script = () => ({ status: 404, body: {} })
 
-export async function gatewayForTests(options: {
-  readonly script: Script
-  readonly models: readonly ModelForTests[]
-}): Promise<GatewayForTests> {
-  const place = await (await postgresForTests()).createDatabase()
+export async function gatewayForTests(options: HarnessOptions): Promise<GatewayForTests> {
+  const { script = silentScript, priceListId = 'public-2026' } = options
+  const database = await databaseForTests()
+  const { inDatabase } = database
   const directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-gateway-'))
-  const engine = await startScriptedEngine(options.script)
-  const config = readConfig(
-    {
-      dataDirectory: directory,
-      logLevel: 'silent',
-      gateway: { port: 0 },
-      database: { appUrl: place.appUrl },
-    },
-    {},
-  )
-  const secrets = loadSecrets(secretPath(config))
+  const engine = await startScriptedEngine(script)
+  const road = await openRoad(database.appUrl)
+  const configOf = ({ gateway, batch = {}, byRoad }: GatewaySettings, position = 0): Config =>
+    readConfig(
+      {
+        dataDirectory: directory,
+        logLevel: 'silent',
+        gateway: { port: 0, index: position + 1, ...options.gateway, ...gateway },
+        database: { appUrl: byRoad === true ? road.url : database.appUrl },
+        batch,
+      },
+      {},
+    )
+  const secrets = loadSecrets(secretPath(configOf({})))
   const pepper = { version: 1, key: secrets.peppers.get(1) ?? Buffer.alloc(0) }
-  const database = openDatabase({
-    url: place.appUrl,
-    connectionsMax: 2,
-    statementTimeoutMs: 5_000,
-    applicationName: 'test',
-    onError: () => {},
+  const seeding = { priceListId, engineUrl: engine.url, seal: secrets.atRest }
+
+  const createKey = (owner: Owner, { allowedModels, rules = [] }: NewKey): Promise<KeyForTests> =>
+    inDatabase(async (tx) => {
+      const { key, secret } = await createApiKey(tx, { ...owner, name: 'k', allowedModels }, pepper)
+      for (const rule of rules) {
+        const whole = { ...oneRequest, ...rule, apiKeyId: key.id }
+        await createRule(tx, { tenantId: owner.tenantId }, whole, 'platform')
+      }
+      return { id: key.id, secret }
+    })
+
+  const ownerOfKeys = await inDatabase(async (tx) => {
+    const owner = await createOwner(tx, 'A', priceListId)
+    for (const model of options.models) await createModel(tx, model, seeding)
+    return owner
   })
-  const owner = await database.transaction(platformScope, async (tx) => {
-    await importShippedCatalogue(tx, [])
-    // The list that has a price for every category.
-    const tenant = await createTenant(tx, { name: 'A', priceListId: 'public-2026' })
-    const project = await createProject(tx, tenant.id, 'p')
-    for (const model of options.models) {
-      await addModel(
-        tx,
-        {
-          id: model.id,
-          category: model.category,
-          contextWindowTokens: model.contextWindowTokens ?? 1_000,
-          capabilities: model.capabilities ?? [],
-          weightSources: [],
-          weightSha256: null,
-        },
-        { unpriced: false },
-      )
-      await addExternalEngine(tx, {
-        modelId: model.id,
-        engineKind: model.engineKind ?? 'openai-compatible',
-        baseUrl: model.baseUrl ?? engine.url,
-        engineModel: model.engineModel ?? model.id,
-        sealKey:
-          model.engineKey === undefined
-            ? undefined
-            : (context) => secrets.atRest.seal(Buffer.from(model.engineKey ?? ''), context),
-        location: model.location,
-        settings: model.settings,
+  const { secret } = await createKey(ownerOfKeys, {})
+  const start = (settings: readonly GatewaySettings[]): Promise<Role[]> =>
+    Promise.all(settings.map((each, position) => startGateway(configOf(each, position))))
+  let gateways = await start(options.gateways ?? [{}])
+  const end = async (): Promise<void> => {
+    await Promise.all(gateways.map((gateway) => gateway.drain()))
+    for (const gateway of gateways) await gateway.stop()
+  }
+  const urlOf = (position: number): string => gateways[position]?.url ?? ''
+  const bearer = (key: string): Record<string, string> => ({ authorization: `Bearer ${key}` })
+
+  const makeKey = async (wanted: NewKey = {}): Promise<KeyForTests> => {
+    const made = await createKey(wanted.owner ?? ownerOfKeys, wanted)
+    for (const { url } of gateways) {
+      await until(async () => {
+        const { ok } = await fetch(`${url}/v1/models`, { headers: bearer(made.secret) })
+        return ok || undefined
       })
     }
-    return { tenantId: tenant.id, projectId: project.id }
-  })
-  const makeKey = (allowedModels?: readonly string[]): Promise<string> =>
-    database.transaction(platformScope, async (tx) => {
-      const name = `key ${allowedModels?.join(' ') ?? ''}`
-      return (await createApiKey(tx, { ...owner, name, allowedModels }, pepper)).secret
-    })
-  const key = await makeKey()
-  const gateway = await startGateway(config)
-  const url = gateway.url ?? ''
+    return made
+  }
 
   return {
-    url,
-    key,
-    async keyFor(allowedModels) {
-      const made = await makeKey(allowedModels)
-      await until(async () => {
-        const headers = { authorization: `Bearer ${made}` }
-        const response = await fetch(`${url}/v1/models`, { headers })
-        return response.ok ? true : undefined
-      })
-      return made
+    ...readLedger(inDatabase),
+    get url() {
+      return urlOf(0)
     },
+    get gateways() {
+      return gateways
+    },
+    key: secret,
+    owner: ownerOfKeys,
+    inDatabase,
+    databaseUrl: database.appUrl,
+    databaseOwnerUrl: database.ownerUrl,
+    directory,
+    road,
+    makeKey,
+    keyFor: async (allowedModels) => (await makeKey({ allowedModels })).secret,
+    makeOwner: (name) => inDatabase((tx) => createOwner(tx, name, priceListId)),
+    addModel: (model) => inDatabase((tx) => createModel(tx, model, seeding)),
     heard: engine.heard,
-    post: (path, body, by = key) =>
-      fetch(`${url}${path}`, {
+    post(path, content, given = {}) {
+      const {
+        key = secret,
+        gateway = 0,
+        headers,
+        signal,
+      } = typeof given === 'string' ? { key: given } : given
+      const { body, contentType } = toBody(content)
+      return fetch(`${urlOf(gateway)}${path}`, {
         method: 'POST',
-        headers: { authorization: `Bearer ${by}`, 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-      }),
-    async allowPlaces(allowedLocations) {
-      await database.transaction(platformScope, (tx) =>
-        updateTenant(tx, owner.tenantId, { allowedLocations }),
-      )
+        headers: { ...bearer(key), ...contentType, ...headers },
+        body,
+        signal: signal ?? null,
+      })
     },
-    billed: (requestId) =>
-      until(async () => {
-        const found = await database.transaction(platformScope, (tx) =>
-          sql<BilledUsage>`SELECT outcome, input_tokens, output_tokens, amount_nanos, usage_suspect, endpoint FROM usage_events WHERE request_id = ${requestId}`.execute(
-            tx,
-          ),
-        )
-        return found.rows[0]
-      }),
+    get: (path, key = secret) => fetch(`${urlOf(0)}${path}`, { headers: bearer(key) }),
+    async allowPlaces(allowedLocations) {
+      await inDatabase((tx) => updateTenant(tx, ownerOfKeys.tenantId, { allowedLocations }))
+    },
+    async replaceGateways(settings) {
+      await end()
+      gateways = await start(settings)
+    },
+    startProcess: (index) => startGatewayProcess({ index, directory, appUrl: database.appUrl }),
     async close() {
-      await gateway.drain()
-      await gateway.stop()
+      road.open()
+      // First, so that nobody waits for answers that never end.
       await engine.close()
+      await end()
+      await road.close()
       await database.close()
-      await place.close()
       fs.rmSync(directory, { recursive: true, force: true })
     },
   }
 }
 
-async function startScriptedEngine(script: Script): Promise<{
-  readonly url: string
-  heard(): readonly EngineHears[]
-  close(): Promise<void>
-}> {
-  let requests: EngineHears[] = []
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = []
-    request.on('data', (chunk: Buffer) => chunks.push(chunk))
-    request.on('end', () => {
-      const text = Buffer.concat(chunks).toString('utf8')
-      const body = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)
-      const heard = { path: request.url ?? '', body }
-      requests.push(heard)
-      const says = script(heard)
-      response
-        .writeHead(says.status ?? 200, { 'content-type': 'application/json', ...says.headers })
-        .end(JSON.stringify(says.body))
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('it listens on a port')
-  return {
-    url: `http://127.0.0.1:${address.port}`,
-    heard() {
-      const all = requests
-      requests = []
-      return all
-    },
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
-  }
+const oneRequest: NewRule = {
+  per: 'key',
+  measure: 'requests',
+  window: 'lifetime',
+  limit: 1n,
+  enforcement: 'hard',
+  onOutage: 'closed',
 }
 
-async function until<Value>(attempt: () => Promise<Value | undefined>): Promise<Value> {
-  for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += pauseMs) {
-    const value = await attempt()
-    if (value !== undefined) return value
-    await new Promise((resolve) => setTimeout(resolve, pauseMs))
-  }
-  throw new Error(`nothing came within ${patienceMs} ms`)
+function toBody(content: unknown): {
+  readonly body: string | Uint8Array<ArrayBuffer> | FormData
+  readonly contentType: Readonly<Record<string, string>>
+} {
+  // It tells its boundary by itself.
+  if (content instanceof FormData) return { body: content, contentType: {} }
+  const contentType = { 'content-type': 'application/json' }
+  if (typeof content === 'string') return { body: content, contentType }
+  if (content instanceof Uint8Array) return { body: new Uint8Array(content), contentType }
+  return { body: JSON.stringify(content), contentType }
 }

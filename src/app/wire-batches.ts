@@ -40,7 +40,7 @@ export function wireBatches(
   const { seal, clock, log } = given
   const database = openDatabase({
     url: appDatabaseUrl(config),
-    connectionsMax: 4,
+    connectionsMax: 3,
     statementTimeoutMs,
     applicationName: `colonnade-${given.name}-batches`,
     onError: (error) => log.debug({ error }, 'a connection to the database ended'),

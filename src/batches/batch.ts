@@ -12,12 +12,6 @@ export const batchStates = [
 ] as const
 export type BatchState = (typeof batchStates)[number]
 
-export const openStates: readonly BatchState[] = [
-  'validating',
-  'in_progress',
-  'finalizing',
-  'cancelling',
-]
 export type BatchEnd = 'completed' | 'failed' | 'expired' | 'cancelled'
 
 /** What is wrong with a batch as a whole, or with a line of its input. Never quotes either. */
@@ -78,10 +72,6 @@ export const batchKeyContext = (batchId: string): string => `batches|sealed_key|
 export const metadataContext = (batchId: string): string => `batches|sealed_metadata|${batchId}`
 export const resultContext = (batchId: string, line: number): string =>
   `batch_lines|sealed_result|${batchId}|${line}`
-
-export function isOpen(state: BatchState): boolean {
-  return openStates.includes(state)
-}
 
 /** What a cancellation does to a batch in a state. */
 export function cancelOutcome(state: BatchState): 'cancel' | 'already' | 'refused' {

@@ -27,8 +27,6 @@ import {
 import { splitLines } from './split-lines.ts'
 import * as store from './store.ts'
 
-export { claimS } from './store.ts'
-
 /** A line that this gateway may run. */
 export interface ClaimedLine {
   readonly batchId: string

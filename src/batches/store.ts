@@ -41,7 +41,7 @@ export interface BatchRow {
 
 const openStates = sql.raw(`('validating', 'in_progress', 'finalizing', 'cancelling')`)
 /** How long a claim holds without a sign of life. By the database's clock, which all gateways share. */
-export const claimS = 60
+const claimS = 60
 /** In one statement, so that writing it down holds the event loop for some milliseconds only. */
 const linesAtOnce = 2_000
 /** A trial after a pause has this long to show whether the way is free again, before another one begins. */

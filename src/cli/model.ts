@@ -9,6 +9,15 @@ import { weightSourcePattern } from '../catalog/model.ts'
 import { CliError, type Cli, type CliCommand, type ControlClient } from './command.ts'
 
 const price = z.object({ priceListId: z.string(), unit: z.string(), amountNanos: z.string() })
+const conformance = z.object({
+  verdict: z.string(),
+  date: z.string(),
+  suiteVersion: z.string(),
+  passed: z.number(),
+  failed: z.number(),
+  skipped: z.number(),
+  engineKinds: z.array(z.string()),
+})
 const model = z.object({
   id: z.string(),
   category: z.string(),
@@ -21,6 +30,7 @@ const model = z.object({
   state: z.string().nullable(),
   detail: z.string().nullable(),
   progress: z.number().nullable(),
+  conformance: conformance.nullable(),
   prices: z.array(price),
 })
 type Model = z.infer<typeof model>
@@ -67,6 +77,11 @@ export const modelCommand: CliCommand = {
       .option('--category <name>', 'chat, embedding, rerank, audio, image or moderation')
       .option('--list <id>', 'the price list to show', 'standard')
       .action((options: ListOptions) => list(cli, options))
+    models
+      .command('get')
+      .argument('<id>')
+      .description('show one model')
+      .action((id: string) => get(cli, id))
     addStartOptions(
       models
         .command('pull')
@@ -137,9 +152,48 @@ async function list(cli: Cli, options: ListOptions): Promise<void> {
       entry.contextWindowTokens === null ? '-' : String(entry.contextWindowTokens),
       amountOf(entry, options.list, 'input_token'),
       amountOf(entry, options.list, 'output_token'),
+      badgeOf(entry),
     ])
-    return cli.table(['id', 'category', 'phase', 'state', 'context', 'in/M', 'out/M'], rows)
+    const columns = ['id', 'category', 'phase', 'state', 'context', 'in/M', 'out/M', 'conformance']
+    return cli.table(columns, rows)
   })
+}
+
+async function get(cli: Cli, id: string): Promise<void> {
+  const control = await cli.control()
+  const entry = model.parse(await control.call('GET', pathOf(id)))
+  cli.result(entry, () =>
+    cli.table(
+      ['id', entry.id],
+      [
+        ['category', entry.category],
+        ['phase', entry.phase],
+        ['state', stateOf(entry)],
+        ['context', String(entry.contextWindowTokens ?? '-')],
+        ['aliases', entry.aliases.join(', ') || '-'],
+        ['weights', entry.weightSources.join(', ') || '-'],
+        ['prices', entry.prices.map(describePrice).join(', ') || '-'],
+        ['conformance', describeBadge(entry)],
+      ],
+    ),
+  )
+}
+
+function describePrice({ priceListId, unit, amountNanos }: z.infer<typeof price>): string {
+  return `${priceListId} ${unit} ${perMillionFromNanos(BigInt(amountNanos))}/M`
+}
+
+/** `passed 2026-11-21`. */
+function badgeOf({ conformance: badge }: Model): string {
+  return badge ? `${badge.verdict} ${badge.date.slice(0, 10)}` : '-'
+}
+
+function describeBadge(entry: Model): string {
+  const badge = entry.conformance
+  if (!badge) return `never checked: colonnade conformance ${entry.id}`
+  const { passed, failed, skipped } = badge
+  const engines = badge.engineKinds.join(', ') || 'no engine'
+  return `${badgeOf(entry)} (${passed} passed, ${failed} failed, ${skipped} skipped; suite ${badge.suiteVersion}, ${engines})`
 }
 
 async function fetchModels(control: ControlClient, options: ListOptions): Promise<Model[]> {

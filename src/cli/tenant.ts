@@ -99,10 +99,13 @@ export const tenantCommand: CliCommand = {
         const changed = tenant.parse(await client.call('PATCH', `/api/v1/tenants/${id}`, body))
         const advice = typeof planId === 'string' ? await adviseOnCredit(client, changed) : ''
         const plan = changed.planId === null ? 'no plan' : `the plan ${changed.planId}`
+        const places = body.allowedLocations
+          ? ` Its prompts may go to ${renderPlaces(changed.allowedLocations)}; gateways know within 5 seconds.`
+          : ''
         cli.result(
           changed,
           () =>
-            `${changed.name} has the price list ${changed.priceListId} and ${plan}. Its prompts may go to ${renderPlaces(changed.allowedLocations)}.${advice}`,
+            `${changed.name} has the price list ${changed.priceListId} and ${plan}.${places}${advice}`,
         )
       })
     for (const [verb, state, text] of [

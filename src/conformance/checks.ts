@@ -31,7 +31,7 @@ import {
   headersRequestId,
   modelListed,
 } from './checks/errors.ts'
-import { jsonArray, jsonEnum, jsonNested, jsonObject } from './checks/json.ts'
+import { jsonArray, jsonEnum, jsonFree, jsonNested } from './checks/json.ts'
 import { cancelStream } from './checks/leaving.ts'
 import {
   rerankComplete,
@@ -74,7 +74,7 @@ export const checks: readonly Check[] = [
   toolsParallel,
   toolsResult,
   toolsNamed,
-  jsonObject,
+  jsonFree,
   jsonEnum,
   jsonNested,
   jsonArray,

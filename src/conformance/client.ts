@@ -84,7 +84,7 @@ export function connectApi({ url, key, clock }: ApiTarget): ConnectedApi {
       try {
         return await run(timed(over.signal))
       } catch (error) {
-        if (over.signal.aborted) fail(`took longer than ${Math.round(limitMs / 1_000)} s`)
+        if (over.signal.aborted) fail(`took longer than ${Math.ceil(limitMs / 1_000)} s`)
         const code = networkCode(error)
         if (code !== undefined) fail(`the connection failed (${code})`)
         throw error
@@ -146,6 +146,7 @@ async function readEvents(
       if (events.length > eventsMax) fail(`the stream has more than ${eventsMax} events`)
       if (events.length >= leaveAfterEvents) return { events, isUtf8, isComplete: false }
     }
+    isUtf8 &&= decode(decoder) !== undefined
     return { events, isUtf8, isComplete: true }
   } catch (error) {
     // Broken off: what has come is judged.
@@ -154,9 +155,10 @@ async function readEvents(
   }
 }
 
-function decode(decoder: TextDecoder, piece: Buffer): string | undefined {
+/** The characters that are whole by now; without a piece, the end. `undefined` for bytes that are no character. */
+function decode(decoder: TextDecoder, piece?: Buffer): string | undefined {
   try {
-    return decoder.decode(piece, { stream: true })
+    return decoder.decode(piece, { stream: piece !== undefined })
   } catch {
     return undefined
   }

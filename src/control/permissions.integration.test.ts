@@ -91,6 +91,14 @@ async function newUsage(tenantId: string): Promise<string> {
   return requestId
 }
 
+const conformanceRun = {
+  suiteVersion: '2026-01-01',
+  programVersion: '1.0.0',
+  startedAt: '2026-01-01T00:00:00.000Z',
+  finishedAt: '2026-01-01T00:01:00.000Z',
+  checks: [{ id: 'chat.n', title: 'n', required: true, result: 'passed', durationMs: 1 }],
+}
+
 const limit = { measure: 'requests', window: 'minute', limit: '7' }
 
 async function newPlanLimit(): Promise<{ planId: string; ruleId: string }> {
@@ -138,6 +146,8 @@ const requests: Readonly<Record<string, (tenantId: string) => Promise<Request> |
   },
   'audit.list': () => ({}),
   'tenant-audit.list': () => ({}),
+  'conformance.list': () => existing,
+  'conformance.record': () => ({ ...existing, body: conformanceRun }),
   'credit.grant': () => ({ body: { amountNanos: '1000', note: next() } }),
   'credit.list': () => ({}),
   'engines.create': () => ({ body: { url: platform.engineUrl, name: next() } }),

@@ -1,15 +1,42 @@
 /** Live transcription over a real socket, real PostgreSQL and the real journal. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { WebSocket, type ClientOptions } from 'ws'
-import { startAudioPlatform, type AudioPlatform } from '../../test/audio-platform.ts'
+import {
+  gatewayForTests,
+  toEvent,
+  type EngineHears,
+  type EngineSays,
+  type GatewayForTests,
+} from '../../test/gateway-for-tests.ts'
 
-let platform: AudioPlatform
+let gateway: GatewayForTests
+/** What the engine was asked last. */
+let heard: EngineHears
 
 beforeAll(async () => {
-  platform = await startAudioPlatform()
+  gateway = await gatewayForTests({
+    script: transcribe,
+    models: ['hearer', 'broken-hearer', 'endless-hearer'].map((id) => ({
+      id,
+      category: 'audio',
+      capabilities: ['transcription'],
+      prices: { audio_minute: 10_000_000n },
+    })),
+  })
 }, 120_000)
 
-afterAll(() => platform?.close())
+afterAll(() => gateway?.close())
+
+function transcribe(asked: EngineHears): EngineSays {
+  heard = asked
+  const say = (...words: readonly string[]): string[] =>
+    words.map((delta) => toEvent({ type: 'transcript.text.delta', delta }))
+  const model = asked.form?.fields.get('model')?.[0]
+  if (model === 'endless-hearer') return { pieces: say('Hello'), ending: 'held' }
+  const pieces = say('Hello', ' there.')
+  const end = toEvent({ type: 'transcript.text.done', text: 'Hello there.' })
+  return { pieces: model === 'broken-hearer' ? pieces : [...pieces, end] }
+}
 
 interface ServerEvent {
   readonly type: string
@@ -34,8 +61,8 @@ async function connect(
     key?: string | undefined
   } = {},
 ): Promise<LiveClient> {
-  const url = `${platform.url.replace('http', 'ws')}/v1/realtime?${options.query ?? 'intent=transcription'}`
-  const authorization = { authorization: `Bearer ${options.key ?? platform.key}` }
+  const url = `${gateway.url.replace('http', 'ws')}/v1/realtime?${options.query ?? 'intent=transcription'}`
+  const authorization = { authorization: `Bearer ${options.key ?? gateway.key}` }
   const settings: ClientOptions = {
     headers: { ...(options.protocols ? {} : authorization), ...options.headers },
   }
@@ -94,9 +121,6 @@ function setUp(client: LiveClient, model: string, turnDetection: unknown = null)
 const completed = 'conversation.item.input_audio_transcription.completed'
 const failed = 'conversation.item.input_audio_transcription.failed'
 
-const spareKey = (index: number): { id: string; secret: string } =>
-  platform.spareKeys[index] ?? { id: '', secret: '' }
-
 test('what the client commits is transcribed, in the order of events that OpenAI has', async () => {
   const client = await connect()
   expect(await client.next('session.created')).toMatchObject({
@@ -143,13 +167,13 @@ test('what the client commits is transcribed, in the order of events that OpenAI
   })
   expect(new Set(items)).toEqual(new Set([end['item_id']]))
   expect(new Set(client.events.map((event) => event.event_id)).size).toBe(client.events.length)
-  const heard = platform.engine.heard.at(-1)?.form?.files[0]
-  expect(heard?.bytes.subarray(44).equals(Buffer.concat([tone(700), tone(800)]))).toBe(true)
+  const sound = heard.form?.files[0]
+  expect(sound?.bytes.subarray(44).equals(Buffer.concat([tone(700), tone(800)]))).toBe(true)
   client.close()
 })
 
 test('a session of several segments costs the minutes that it has started, and each segment is in the ledger', async () => {
-  const key = spareKey(0)
+  const key = await gateway.makeKey()
   const client = await connect({ key: key.secret })
   setUp(client, 'hearer')
   for (const ms of [5_000, 5_000, 51_000]) {
@@ -158,7 +182,7 @@ test('a session of several segments costs the minutes that it has started, and e
     await client.next(completed)
   }
   client.close()
-  const rows = await platform.billedOf(key.id, 3)
+  const rows = await gateway.billedOf(key.id, 3)
   expect(rows.map((row) => [row.outcome, row.amount_nanos])).toEqual([
     ['completed', 10_000_000n],
     ['completed', 0n],
@@ -204,7 +228,7 @@ test('settings can change while somebody speaks, and nothing that was said is lo
 })
 
 test('a client that vanishes pays for what was being served to it, and for nothing else', async () => {
-  const key = spareKey(1)
+  const key = await gateway.makeKey()
   const client = await connect({ key: key.secret })
   setUp(client, 'endless-hearer')
   append(client, tone(300))
@@ -214,13 +238,13 @@ test('a client that vanishes pays for what was being served to it, and for nothi
   append(client, tone(300))
   await client.next('conversation.item.input_audio_transcription.delta')
   client.socket.terminate()
-  expect(await platform.billedOf(key.id, 1)).toMatchObject([
+  expect(await gateway.billedOf(key.id, 1)).toMatchObject([
     { outcome: 'client_left', amount_nanos: 10_000_000n },
   ])
 })
 
 test('a segment that fails says so, costs nothing, and starts no minute', async () => {
-  const key = spareKey(2)
+  const key = await gateway.makeKey()
   const client = await connect({ key: key.secret })
   setUp(client, 'broken-hearer')
   append(client, tone(300))
@@ -235,12 +259,12 @@ test('a segment that fails says so, costs nothing, and starts no minute', async 
   client.say({ type: 'input_audio_buffer.commit' })
   await client.next(completed)
   client.close()
-  expect(
-    (await platform.billedOf(key.id, 2)).map((row) => [row.outcome, row.amount_nanos]),
-  ).toEqual([
-    ['voided', 0n],
-    ['completed', 10_000_000n],
-  ])
+  expect((await gateway.billedOf(key.id, 2)).map((row) => [row.outcome, row.amount_nanos])).toEqual(
+    [
+      ['voided', 0n],
+      ['completed', 10_000_000n],
+    ],
+  )
 })
 
 const wrong: readonly {
@@ -291,7 +315,7 @@ for (const { name, message, param, causeId } of wrong) {
 
 test("browsers' keys and the older form of the events work", async () => {
   const client = await connect({
-    protocols: ['realtime', `openai-insecure-api-key.${platform.key}`, 'openai-beta.realtime-v1'],
+    protocols: ['realtime', `openai-insecure-api-key.${gateway.key}`, 'openai-beta.realtime-v1'],
     headers: { 'openai-beta': 'realtime=v1' },
   })
   expect(client.socket.protocol).toBe('realtime')

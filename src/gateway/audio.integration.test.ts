@@ -1,18 +1,106 @@
 /** Audio and images through OpenAI's own client, over real PostgreSQL and the real journal. */
 import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { png, startAudioPlatform, words, type AudioPlatform } from '../../test/audio-platform.ts'
+import {
+  gatewayForTests,
+  toEvent,
+  type EngineHears,
+  type EngineSays,
+  type GatewayForTests,
+} from '../../test/gateway-for-tests.ts'
 import { toWav } from './audio/wav-writer.ts'
 
-let platform: AudioPlatform
+let gateway: GatewayForTests
 let client: OpenAI
+/** What the engine was asked last. */
+let heard: EngineHears
 
 beforeAll(async () => {
-  platform = await startAudioPlatform()
-  client = new OpenAI({ baseURL: `${platform.url}/v1`, apiKey: platform.key, maxRetries: 0 })
+  const hears = { category: 'audio', capabilities: ['transcription'] } as const
+  const speaks = { category: 'audio', capabilities: ['speech'] } as const
+  const paints = { category: 'image', prices: { image: 40_000_000n } } as const
+  const minute = { audio_minute: 10_000_000n }
+  const character = { character: 15_000n }
+  gateway = await gatewayForTests({
+    script: answer,
+    models: [
+      { id: 'hearer', ...hears, prices: minute },
+      { id: 'broken-hearer', ...hears, prices: minute },
+      { id: 'wordless-hearer', ...hears, prices: minute },
+      { id: 'speaker', ...speaks, prices: character },
+      { id: 'broken-speaker', ...speaks, prices: character },
+      { id: 'unpriced-speaker', ...speaks, prices: minute },
+      { id: 'painter', ...paints },
+      { id: 'broken-painter', ...paints },
+    ],
+  })
+  client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: gateway.key, maxRetries: 0 })
 }, 120_000)
 
-afterAll(() => platform?.close())
+afterAll(() => gateway?.close())
+
+function answer(asked: EngineHears): EngineSays {
+  heard = asked
+  if (asked.form) return transcribe(asked.form)
+  return asked.path === '/v1/audio/speech' ? speak(asked.body) : paint(asked.body)
+}
+
+const segments = [
+  {
+    id: 0,
+    start: 0,
+    end: 1.5,
+    text: ' Hello there.',
+    avg_logprob: -0.25,
+    no_speech_prob: 0.01,
+    compression_ratio: 1.1,
+    temperature: 0,
+  },
+  { id: 1, start: 1.5, end: 3_601.25, text: ' General --> Kenobi.' },
+]
+const words = [
+  { word: 'Hello', start: 0, end: 0.5 },
+  { word: 'there.', start: 0.5, end: 1.5 },
+  { word: 'General', start: 1.5, end: 2 },
+  { word: 'Kenobi.', start: 2, end: 3 },
+]
+
+function transcribe({ fields }: NonNullable<EngineHears['form']>): EngineSays {
+  const field = (name: string): string | undefined => fields.get(name)?.[0]
+  if (field('stream') === 'true') {
+    const isBroken = field('model') === 'broken-hearer'
+    return {
+      pieces: [
+        { type: 'transcript.text.delta', delta: 'Hello' },
+        { type: 'transcript.text.delta', delta: ' there.' },
+        ...(isBroken ? [] : [{ type: 'transcript.text.done', text: 'Hello there.' }]),
+      ].map(toEvent),
+    }
+  }
+  const text = ' Hello there. General Kenobi.'
+  if (field('response_format') !== 'verbose_json') return { body: { text } }
+  const canTime = field('model') !== 'wordless-hearer'
+  const withWords = canTime && fields.get('timestamp_granularities')?.includes('word') === true
+  const whole = { text, language: 'en', duration: 1, segments }
+  return { body: withWords ? { ...whole, words } : whole }
+}
+
+function speak(body: EngineHears['body']): EngineSays {
+  return {
+    headers: { 'content-type': body['response_format'] === 'wav' ? 'audio/x-wav' : 'audio/mpeg' },
+    pieces: [Buffer.alloc(1_000, 1), Buffer.alloc(500, 2)],
+    ending: body['model'] === 'broken-speaker' ? 'cut' : 'whole',
+  }
+}
+
+const png = Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), Buffer.alloc(64, 7)])
+
+function paint(body: EngineHears['body']): EngineSays {
+  const bytes = body['model'] === 'broken-painter' ? Buffer.from('<html>') : png
+  const image = { b64_json: bytes.toString('base64'), revised_prompt: 'a better prompt' }
+  const data = Array.from({ length: Number(body['n']) }, () => image)
+  return { body: { created: 1, data } }
+}
 
 const silence = (seconds: number): Buffer =>
   toWav(Buffer.alloc(Math.round(seconds * 8_000) * 2), 8_000)
@@ -33,12 +121,12 @@ test('a transcription is the text, and its usage is the length that was measured
     text: 'Hello there. General Kenobi.',
     usage: { type: 'duration', seconds: 90 },
   })
-  expect(await platform.billed(response.headers.get('x-request-id'))).toMatchObject({
+  expect(await gateway.billed(response.headers.get('x-request-id'))).toMatchObject({
     outcome: 'completed',
     endpoint: '/v1/audio/transcriptions',
     amount_nanos: 20_000_000n,
   })
-  const form = platform.engine.heard.at(-1)?.form
+  const { form } = heard
   expect(form?.files[0]?.bytes.equals(silence(90))).toBe(true)
   expect(form?.files[0]?.fileName).toBe('audio.wav')
   expect(Object.fromEntries(form?.fields ?? [])).toEqual({
@@ -95,7 +183,7 @@ test('words that an engine cannot time are refused, and cost nothing', async () 
   })
   const error = await refused.catch((thrown: unknown) => thrown)
   expect(error).toMatchObject({ status: 400, param: 'timestamp_granularities' })
-  expect(await platform.billed((error as { requestID: string }).requestID)).toMatchObject({
+  expect(await gateway.billed((error as { requestID: string }).requestID)).toMatchObject({
     outcome: 'voided',
     amount_nanos: 0n,
   })
@@ -133,16 +221,14 @@ test('a streamed transcription that breaks off has an error and no end', async (
 })
 
 test('a recording that costs more than is left is refused before any engine hears of it, a shorter one is not', async () => {
-  const poor = new OpenAI({
-    baseURL: `${platform.url}/v1`,
-    apiKey: platform.poorKey,
-    maxRetries: 0,
-  })
+  // A minute's worth.
+  const { secret } = await gateway.makeKey({ rules: [{ measure: 'amount', limit: 10_000_000n }] })
+  const poor = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: secret, maxRetries: 0 })
   const hear = async (seconds: number) =>
     poor.audio.transcriptions.create({ file: await wavFile(seconds), model: 'hearer' })
-  const before = platform.engine.heard.length
+  gateway.heard()
   await expect(hear(61)).rejects.toMatchObject({ status: 429, code: 'insufficient_quota' })
-  expect(platform.engine.heard).toHaveLength(before)
+  expect(gateway.heard()).toEqual([])
   expect((await hear(60)).text).toBe('Hello there. General Kenobi.')
   await expect(hear(1)).rejects.toMatchObject({ status: 429, code: 'insufficient_quota' })
 })
@@ -152,8 +238,8 @@ test('a translation says that it is one, and is billed alike', async () => {
     .create({ file: await wavFile(1), model: 'hearer', response_format: 'verbose_json' })
     .withResponse()
   expect(data).toMatchObject({ task: 'translate', language: 'english', duration: 1 })
-  expect(platform.engine.heard.at(-1)?.path).toBe('/v1/audio/translations')
-  expect(await platform.billed(response.headers.get('x-request-id'))).toMatchObject({
+  expect(heard.path).toBe('/v1/audio/translations')
+  expect(await gateway.billed(response.headers.get('x-request-id'))).toMatchObject({
     amount_nanos: 10_000_000n,
   })
 })
@@ -167,8 +253,7 @@ async function postForm(
     if (typeof value === 'string') form.append(name, value)
     else form.append(name, value, 'sound.bin')
   }
-  const headers = { authorization: `Bearer ${platform.key}` }
-  return fetch(`${platform.url}${path}`, { method: 'POST', headers, body: form })
+  return gateway.post(path, form)
 }
 
 const sound = (): Blob => new Blob([new Uint8Array(silence(1))])
@@ -194,16 +279,13 @@ test('a repeated form is the same request, although its boundary is another; ano
     form.append('model', 'hearer')
     form.append('language', language)
     form.append('file', new Blob([new Uint8Array(silence(seconds))]), 'sound.wav')
-    return fetch(`${platform.url}/v1/audio/transcriptions`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${platform.key}`, 'idempotency-key': 'form-1' },
-      body: form,
-    })
+    const headers = { 'idempotency-key': 'form-1' }
+    return gateway.post('/v1/audio/transcriptions', form, { headers })
   }
   const first = await send(1, 'en')
   expect([first.status, first.headers.get('idempotency-replayed')]).toEqual([200, null])
   // Until its bill has arrived, the first one counts as under way.
-  await platform.billed(first.headers.get('x-request-id'))
+  await gateway.billed(first.headers.get('x-request-id'))
   const second = await send(1, 'en')
   expect([second.status, second.headers.get('idempotency-replayed')]).toEqual([200, 'true'])
   expect((await send(2, 'en')).status).toBe(422)
@@ -277,11 +359,11 @@ const refusedForms: readonly {
 ]
 for (const { name, fields, status, param } of refusedForms) {
   test(`a transcription is refused, and no engine hears of it: ${name}`, async () => {
-    const before = platform.engine.heard.length
+    gateway.heard()
     const response = await postForm('/v1/audio/transcriptions', fields())
     expect(response.status).toBe(status)
     expect(await response.json()).toMatchObject({ error: { param } })
-    expect(platform.engine.heard).toHaveLength(before)
+    expect(gateway.heard()).toEqual([])
   })
 }
 
@@ -295,14 +377,14 @@ test('speech is the file as the engine made it, with its type, billed by the cha
   expect(response.headers.get('content-type')).toBe('audio/mpeg')
   const bytes = Buffer.from(await response.arrayBuffer())
   expect(bytes.equals(Buffer.concat([Buffer.alloc(1_000, 1), Buffer.alloc(500, 2)]))).toBe(true)
-  expect(platform.engine.heard.at(-1)?.json).toEqual({
+  expect(heard.body).toEqual({
     model: 'speaker',
     input: 'Grüße 👋',
     voice: 'alloy',
     response_format: 'mp3',
     speed: 1.5,
   })
-  expect(await platform.billed(response.headers.get('x-request-id'))).toMatchObject({
+  expect(await gateway.billed(response.headers.get('x-request-id'))).toMatchObject({
     outcome: 'completed',
     amount_nanos: 7n * 15_000n,
   })
@@ -342,14 +424,11 @@ test('speech as events has the pieces and a usage', async () => {
 })
 
 test('speech that breaks off never looks whole', async () => {
-  const response = await fetch(`${platform.url}/v1/audio/speech`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${platform.key}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'broken-speaker', voice: 'alloy', input: 'abc' }),
-  })
+  const body = { model: 'broken-speaker', voice: 'alloy', input: 'abc' }
+  const response = await gateway.post('/v1/audio/speech', body)
   expect(response.status).toBe(200)
   await expect(response.arrayBuffer()).rejects.toThrow()
-  expect(await platform.billed(response.headers.get('x-request-id'))).toMatchObject({
+  expect(await gateway.billed(response.headers.get('x-request-id'))).toMatchObject({
     amount_nanos: 0n,
   })
 })
@@ -374,7 +453,7 @@ test('images come as bytes, as many as were asked for and paid', async () => {
   expect(data.data).toHaveLength(2)
   expect(Buffer.from(data.data?.[0]?.b64_json ?? '', 'base64').equals(png)).toBe(true)
   expect(data).toMatchObject({ output_format: 'png' })
-  expect(platform.engine.heard.at(-1)?.json).toEqual({
+  expect(heard.body).toEqual({
     model: 'painter',
     prompt: 'a cat',
     n: 2,
@@ -382,7 +461,7 @@ test('images come as bytes, as many as were asked for and paid', async () => {
     quality: 'low',
     response_format: 'b64_json',
   })
-  expect(await platform.billed(response.headers.get('x-request-id'))).toMatchObject({
+  expect(await gateway.billed(response.headers.get('x-request-id'))).toMatchObject({
     outcome: 'completed',
     amount_nanos: 80_000_000n,
   })
@@ -404,11 +483,8 @@ const refusedImages: readonly { name: string; body: Record<string, unknown>; par
 ]
 for (const { name, body, param } of refusedImages) {
   test(`images are refused: ${name}`, async () => {
-    const response = await fetch(`${platform.url}/v1/images/generations`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${platform.key}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ model: 'painter', prompt: 'a cat', ...body }),
-    })
+    const wanted = { model: 'painter', prompt: 'a cat', ...body }
+    const response = await gateway.post('/v1/images/generations', wanted)
     expect(response.status).toBe(400)
     expect(await response.json()).toMatchObject({ error: { param } })
   })
@@ -419,7 +495,7 @@ test('what an engine calls an image and is none is a failure, and costs nothing'
     .generate({ model: 'broken-painter', prompt: 'a cat' })
     .catch((thrown: unknown) => thrown)
   expect(error).toMatchObject({ status: 502, code: 'engine_invalid_response' })
-  expect(await platform.billed((error as { requestID: string }).requestID)).toMatchObject({
+  expect(await gateway.billed((error as { requestID: string }).requestID)).toMatchObject({
     outcome: 'voided',
     amount_nanos: 0n,
   })

@@ -1,149 +1,63 @@
 /** Chats and completions as clients send them, through a whole gateway, to an engine that says what each test wants it to say. */
-import fs from 'node:fs'
-import { createServer, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
-import { readConfig } from '../app/config.ts'
-import type { Role } from '../app/lifecycle.ts'
-import { loadSecrets, secretPath } from '../app/secrets.ts'
-import { startGateway } from '../app/wire-gateway.ts'
-import { addModel, importShippedCatalogue } from '../catalog/catalog.ts'
-import { addExternalEngine } from '../fleet/fleet.ts'
-import { createApiKey, createProject, createTenant } from '../identity/identity.ts'
-import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
+import {
+  doneEvent,
+  gatewayForTests,
+  toEvent,
+  type EngineHears,
+  type GatewayForTests,
+  type Script,
+} from '../../test/gateway-for-tests.ts'
 
-interface Received {
-  readonly path: string
-  readonly body: Record<string, unknown>
-}
-
-let place: TestDatabase
-let database: Database
-let server: Server
-let gateway: Role
-let directory: string
-let key: string
+let gateway: GatewayForTests
 /** What the engine was asked last, and what it says next. */
-let received: Received
-let script: (response: ServerResponse, body: Record<string, unknown>) => void
-
-const models = [
-  { id: 'plain', capabilities: [] },
-  { id: 'seeing', capabilities: ['tools', 'vision', 'audio', 'files'] },
-]
+let received: EngineHears
+let script: Script
 
 beforeAll(async () => {
-  place = await (await postgresForTests()).createDatabase()
-  directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-chat-'))
-  server = createServer((request, response) => {
-    const chunks: Buffer[] = []
-    request.on('data', (chunk: Buffer) => chunks.push(chunk))
-    request.on('end', () => {
-      if (request.method !== 'POST') {
-        response.end('{"data":[]}')
-        return
-      }
-      const body = JSON.parse(Buffer.concat(chunks).toString()) as Record<string, unknown>
-      received = { path: request.url ?? '', body }
-      script(response, body)
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  // Listening on TCP, so the address is not a path.
-  const { port } = server.address() as AddressInfo
-  const config = readConfig(
-    {
-      dataDirectory: directory,
-      logLevel: 'silent',
-      gateway: { port: 0 },
-      database: { appUrl: place.appUrl },
+  gateway = await gatewayForTests({
+    priceListId: 'standard',
+    models: [
+      {
+        id: 'plain',
+        category: 'chat',
+        contextWindowTokens: null,
+        engineModel: 'engine-plain',
+      },
+      {
+        id: 'seeing',
+        category: 'chat',
+        contextWindowTokens: null,
+        engineModel: 'engine-seeing',
+        capabilities: ['tools', 'vision', 'audio', 'files'],
+      },
+    ],
+    script(heard) {
+      received = heard
+      return script(heard)
     },
-    {},
-  )
-  const pepper = {
-    version: 1,
-    key: loadSecrets(secretPath(config)).peppers.get(1) ?? Buffer.alloc(0),
-  }
-  database = openDatabase({
-    url: place.appUrl,
-    connectionsMax: 2,
-    statementTimeoutMs: 5_000,
-    applicationName: 'test',
-    onError: () => {},
   })
-  await database.transaction(platformScope, async (tx) => {
-    await importShippedCatalogue(tx, [])
-    const tenant = await createTenant(tx, { name: 'A', priceListId: 'standard' })
-    const project = await createProject(tx, tenant.id, 'p')
-    for (const { id, capabilities } of models) {
-      await addModel(
-        tx,
-        {
-          id,
-          category: 'chat',
-          contextWindowTokens: null,
-          capabilities,
-          weightSources: [],
-          weightSha256: null,
-        },
-        { unpriced: false },
-      )
-      await addExternalEngine(tx, {
-        modelId: id,
-        engineKind: 'openai-compatible',
-        baseUrl: `http://127.0.0.1:${port}`,
-        engineModel: `engine-${id}`,
-        sealKey: undefined,
-      })
-    }
-    const made = await createApiKey(
-      tx,
-      { tenantId: tenant.id, projectId: project.id, name: 'k' },
-      pepper,
-    )
-    key = made.secret
-  })
-  gateway = await startGateway(config)
 }, 120_000)
 
-afterAll(async () => {
-  await gateway?.drain()
-  await gateway?.stop()
-  server?.closeAllConnections()
-  server?.close()
-  await database?.close()
-  await place?.close()
-  fs.rmSync(directory, { recursive: true, force: true })
-})
+afterAll(() => gateway?.close())
 
 /** The engine's answer to the next requests: whole, and in pieces for those that ask for a stream. */
 function say(choices: readonly Record<string, unknown>[], usage?: object): void {
   const counts = usage ?? { prompt_tokens: 9, completion_tokens: 4 }
-  script = (response, body) => {
-    if (body['stream'] !== true) {
-      response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify({ choices, usage: counts }))
-      return
-    }
-    response.setHeader('content-type', 'text/event-stream')
-    for (const { message, ...choice } of choices) {
+  script = ({ body }) => {
+    if (body['stream'] !== true) return { body: { choices, usage: counts } }
+    const chunks = choices.flatMap(({ message, ...choice }) => {
       const { finish_reason: reason, ...rest } = choice
       const delta = message === undefined ? {} : { delta: message }
-      response.write(event({ choices: [{ ...rest, ...delta, finish_reason: null }] }))
       const end = message === undefined ? { text: '' } : { delta: {} }
-      response.write(
-        event({ choices: [{ index: choice['index'], ...end, finish_reason: reason }] }),
-      )
-    }
-    response.end(`${event({ choices: [], usage: counts })}data: [DONE]\n\n`)
+      return [
+        { choices: [{ ...rest, ...delta, finish_reason: null }] },
+        { choices: [{ index: choice['index'], ...end, finish_reason: reason }] },
+      ]
+    })
+    return { pieces: [...[...chunks, { choices: [], usage: counts }].map(toEvent), doneEvent] }
   }
 }
-
-const event = (value: object): string => `data: ${JSON.stringify(value)}\n\n`
 
 const answer = (content: string | null, more: object = {}): Record<string, unknown> => ({
   index: 0,
@@ -178,13 +92,8 @@ interface Body {
   }
 }
 
-async function post(path: string, body: object): Promise<Response> {
-  return await fetch(`${gateway.url}${path}`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'plain', ...body }),
-  })
-}
+const post = (path: string, body: object): Promise<Response> =>
+  gateway.post(path, { model: 'plain', ...body })
 
 /** What the gateway sends is what these tests judge: the type says what they look at. */
 async function send(path: string, body: object): Promise<Body & { readonly status: number }> {
@@ -416,31 +325,12 @@ test('a body of more than 20 megabytes passes, and a larger one is told its limi
   expect(tooLarge.error?.message).toMatch(/\d+ MiB/)
 })
 
-interface Event {
-  readonly outcome: string
-  readonly endpoint: string
-  readonly output_tokens: bigint
-  readonly usage_suspect: boolean
-}
-async function lastBilled(): Promise<Event> {
-  const before = Date.now()
-  for (;;) {
-    const { rows } = await database.transaction(platformScope, (tx) =>
-      sql<Event>`SELECT outcome, endpoint, output_tokens, usage_suspect FROM usage_events WHERE endpoint = '/v1/completions' ORDER BY request_id DESC LIMIT 1`.execute(
-        tx,
-      ),
-    )
-    if (rows[0]) return rows[0]
-    expect(Date.now() - before).toBeLessThan(10_000)
-    await new Promise((resolve) => setTimeout(resolve, 25))
-  }
-}
-
 test('a completion goes on where each prompt ends, billed by all of its choices', async () => {
   const choice = (index: number, text: string) => ({ index, text, finish_reason: 'length' })
   say([choice(0, 'a'), choice(1, 'b'), choice(2, 'c'), choice(3, 'd')])
   const body = { prompt: ['One', 'Two'], n: 2, max_tokens: 4, echo: true }
-  const whole = await send('/v1/completions', body)
+  const response = await post('/v1/completions', body)
+  const whole = (await response.json()) as Body
   expect(received).toMatchObject({
     path: '/v1/completions',
     body: { model: 'engine-plain', prompt: ['One', 'Two'], n: 2, max_tokens: 4 },
@@ -448,8 +338,9 @@ test('a completion goes on where each prompt ends, billed by all of its choices'
   expect(whole.object).toBe('text_completion')
   expect(whole.choices.map(({ text }) => text)).toEqual(['Onea', 'Oneb', 'Twoc', 'Twod'])
   expect(whole.choices.every((each) => each.logprobs === null)).toBe(true)
-  expect(await lastBilled()).toMatchObject({
+  expect(await gateway.billed(response.headers.get('x-request-id'))).toMatchObject({
     outcome: 'completed',
+    endpoint: '/v1/completions',
     output_tokens: 4n,
     usage_suspect: false,
   })
@@ -500,31 +391,23 @@ test('while a client does not read, the gateway does not read either; then the a
   const piece = 'x'.repeat(8 * 1024)
   const pieces = 8_000
   let sent = 0
-  let engine: ServerResponse | undefined
-  script = (response) => {
-    engine = response
-    response.setHeader('content-type', 'text/event-stream')
-    const write = (): void => {
-      while (sent < pieces) {
-        sent += 1
+  script = () => ({
+    pieces: (function* () {
+      for (; sent < pieces; sent += 1) {
         const choice = { index: 0, delta: { content: piece }, finish_reason: null }
-        if (!response.write(event({ choices: [choice] }))) {
-          response.once('drain', write)
-          return
-        }
+        yield toEvent({ choices: [choice] })
       }
-      response.write(event({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }))
-      response.end('data: [DONE]\n\n')
-    }
-    write()
-  }
+      yield toEvent({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })
+      yield doneEvent
+    })(),
+  })
   const response = await post('/v1/chat/completions', { messages, stream: true })
   // The engine is stuck once what it has sent no longer grows: sockets hold some, and the gateway next to nothing.
-  let before = -1
+  let before = 0
   await expect
     .poll(
       () => {
-        const isStuck = engine?.writableNeedDrain === true && sent === before
+        const isStuck = sent > 0 && sent === before
         before = sent
         return isStuck
       },

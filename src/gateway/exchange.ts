@@ -69,6 +69,8 @@ export function openExchange(options: {
   readonly requestId: string
   readonly ip: string
   readonly startedMs: number
+  /** Whole milliseconds since then. */
+  readonly elapsedMs: () => number
   readonly commonHeaders: Readonly<Record<string, string>>
   readonly limits: ExchangeLimits
 }): Exchange & { close(): void } {
@@ -93,6 +95,7 @@ export function openExchange(options: {
     'x-request-id': requestId,
     // The same for Anthropic's clients.
     'request-id': requestId,
+    'openai-processing-ms': String(options.elapsedMs()),
     ...added,
     ...headers,
   })

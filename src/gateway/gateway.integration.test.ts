@@ -1,23 +1,12 @@
 /** The whole data plane in one process, over real PostgreSQL, the real journal and an engine that misbehaves when asked to. */
-import fs from 'node:fs'
-import { createServer, request as httpRequest } from 'node:http'
-import { connect, type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { sql } from 'kysely'
+import { request as httpRequest } from 'node:http'
+import { connect } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startMockEngine, type MockEngine } from '../../bench/mock-engine.ts'
-import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
-import { startGateway } from '../app/wire-gateway.ts'
-import { readConfig } from '../app/config.ts'
-import { loadSecrets, secretPath } from '../app/secrets.ts'
-import type { Role } from '../app/lifecycle.ts'
-import { addModel, importShippedCatalogue } from '../catalog/catalog.ts'
-import { addExternalEngine } from '../fleet/fleet.ts'
-import { createApiKey, createProject, createTenant, revokeApiKey } from '../identity/identity.ts'
-import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
+import { gatewayForTests, until, type GatewayForTests } from '../../test/gateway-for-tests.ts'
+import { revokeApiKey } from '../identity/identity.ts'
 
-const models = [
+const served = [
   'mock',
   'mock-die-midstream',
   'mock-no-done',
@@ -32,85 +21,38 @@ const models = [
   'mock-huge-event',
   'mock-tools',
   'mock-reasoning',
-  'unpriced',
-  'nowhere',
   'hidden',
 ]
-let place: TestDatabase
-let database: Database
 let engine: MockEngine
-let gateway: Role
-let directory: string
-let tenantId: string
-let projectId: string
+let gateway: GatewayForTests
 let key: string
-let pepper: { version: number; key: Buffer }
+/** Newest last, of the model that no mock stands in for. */
+const salts: unknown[] = []
 
 beforeAll(async () => {
-  place = await (await postgresForTests()).createDatabase()
-  directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-gateway-'))
   engine = await startMockEngine({ tokens: 16 })
-  const config = readConfig(
-    {
-      dataDirectory: directory,
-      logLevel: 'silent',
-      gateway: { port: 0 },
-      database: { appUrl: place.appUrl },
+  const baseUrl = engine.url
+  gateway = await gatewayForTests({
+    priceListId: 'standard',
+    models: [
+      ...served.map((id) => ({ id, category: 'chat', baseUrl }) as const),
+      { id: 'unpriced', category: 'chat', baseUrl, prices: {} },
+      { id: 'nowhere', category: 'chat', engineKind: null },
+    ],
+    script({ body }) {
+      salts.push(body['cache_salt'])
+      const message = { role: 'assistant', content: 'a' }
+      const usage = { prompt_tokens: 1, completion_tokens: 1 }
+      return { body: { choices: [{ index: 0, message, finish_reason: 'stop' }], usage } }
     },
-    {},
-  )
-  const secrets = loadSecrets(secretPath(config))
-  pepper = { version: 1, key: secrets.peppers.get(1) ?? Buffer.alloc(0) }
-  database = openDatabase({
-    url: place.appUrl,
-    connectionsMax: 2,
-    statementTimeoutMs: 5_000,
-    applicationName: 'test',
-    onError: () => {},
   })
-  await database.transaction(platformScope, async (tx) => {
-    await importShippedCatalogue(tx, [])
-    const tenant = await createTenant(tx, { name: 'A', priceListId: 'standard' })
-    const project = await createProject(tx, tenant.id, 'p')
-    tenantId = tenant.id
-    projectId = project.id
-    for (const id of models) {
-      await addModel(
-        tx,
-        {
-          id,
-          category: 'chat',
-          contextWindowTokens: 1_000,
-          capabilities: [],
-          weightSources: [],
-          weightSha256: null,
-        },
-        { unpriced: id === 'unpriced' },
-      )
-      if (id !== 'nowhere')
-        await addExternalEngine(tx, {
-          modelId: id,
-          engineKind: 'openai-compatible',
-          baseUrl: engine.url,
-          engineModel: id,
-          sealKey: undefined,
-        })
-    }
-    const allowed = models.filter((id) => id !== 'hidden')
-    key = (
-      await createApiKey(tx, { tenantId, projectId, name: 'k', allowedModels: allowed }, pepper)
-    ).secret
-  })
-  gateway = await startGateway(config)
+  const allowedModels = [...served.filter((id) => id !== 'hidden'), 'unpriced', 'nowhere']
+  key = await gateway.keyFor(allowedModels)
 }, 120_000)
 
 afterAll(async () => {
-  await gateway?.drain()
-  await gateway?.stop()
+  await gateway?.close()
   await engine?.close()
-  await database?.close()
-  await place?.close()
-  fs.rmSync(directory, { recursive: true, force: true })
 })
 
 interface Answer {
@@ -131,41 +73,13 @@ async function chat(
 }
 
 async function post(body: string | Buffer, headers: Record<string, string> = {}): Promise<Answer> {
-  const response = await fetch(`${gateway.url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers },
-    body: typeof body === 'string' ? body : new Uint8Array(body),
-  })
+  const response = await gateway.post('/v1/chat/completions', body, { key, headers })
   return {
     status: response.status,
     text: await response.text(),
     headers: response.headers,
     requestId: response.headers.get('x-request-id') ?? '',
   }
-}
-
-interface Event {
-  readonly outcome: string
-  readonly input_tokens: bigint
-  readonly output_tokens: bigint
-  readonly amount_nanos: bigint
-  readonly usage_suspect: boolean
-}
-
-/** The ledger's own row, once it has arrived. */
-async function billed(requestId: string): Promise<Event> {
-  for (let tries = 0; tries < 200; tries += 1) {
-    const found = await database.transaction(platformScope, (tx) =>
-      sql<Event>`SELECT outcome, input_tokens, output_tokens, amount_nanos, usage_suspect FROM usage_events WHERE request_id = ${requestId}`.execute(
-        tx,
-      ),
-    )
-    const [only, second] = found.rows
-    expect(second).toBeUndefined()
-    if (only) return only
-    await new Promise((resolve) => setTimeout(resolve, 25))
-  }
-  throw new Error(`${requestId} was never billed`)
 }
 
 const errorOf = (
@@ -183,7 +97,7 @@ test('a whole answer is billed what the engine counted, and its bill is durable 
   const { usage } = JSON.parse(answer.text) as {
     usage: { prompt_tokens: number; completion_tokens: number }
   }
-  const event = await billed(answer.requestId)
+  const event = await gateway.billed(answer.requestId)
   expect(event).toMatchObject({ outcome: 'completed', usage_suspect: false })
   expect([Number(event.input_tokens), Number(event.output_tokens)]).toEqual([
     usage.prompt_tokens,
@@ -204,7 +118,10 @@ test('a stream ends with one finish, the usage that was asked for, and [DONE]', 
   const events = answer.text.trim().split('\n\n')
   expect(events.at(-1)).toBe('data: [DONE]')
   expect(events.filter((event) => event.includes('"finish_reason":"'))).toHaveLength(1)
-  expect(await billed(answer.requestId)).toMatchObject({ outcome: 'completed', output_tokens: 5n })
+  expect(await gateway.billed(answer.requestId)).toMatchObject({
+    outcome: 'completed',
+    output_tokens: 5n,
+  })
 })
 
 const streamFailures = [
@@ -222,12 +139,15 @@ for (const { model, why } of streamFailures) {
       const sent = answer.text
         .split('\n\n')
         .filter((event) => /"content":"[^"]+"/.test(event)).length
-      const event = await billed(answer.requestId)
+      const event = await gateway.billed(answer.requestId)
       expect(event.outcome).toBe('upstream_failed')
       expect(Number(event.output_tokens)).toBe(sent)
     } else {
       expect(answer.status).toBe(502)
-      expect(await billed(answer.requestId)).toMatchObject({ outcome: 'voided', amount_nanos: 0n })
+      expect(await gateway.billed(answer.requestId)).toMatchObject({
+        outcome: 'voided',
+        amount_nanos: 0n,
+      })
     }
   })
 }
@@ -241,7 +161,7 @@ for (const model of [
   test(`an engine that lies about usage (${model}) is billed by our own count, and marked`, async () => {
     const answer = await chat({ model, stream: true, max_tokens: 7 })
     expect(answer.text).toContain('[DONE]')
-    const event = await billed(answer.requestId)
+    const event = await gateway.billed(answer.requestId)
     expect(event).toMatchObject({ outcome: 'completed', output_tokens: 7n, usage_suspect: true })
     expect(event.amount_nanos).toBeGreaterThan(0n)
   })
@@ -349,42 +269,27 @@ for (const { name, given, status, code } of refusals) {
 
 test('a refused request costs nothing', async () => {
   const answer = await chat({ model: 'mock-503' })
-  expect(await billed(answer.requestId)).toMatchObject({ outcome: 'voided', amount_nanos: 0n })
+  expect(await gateway.billed(answer.requestId)).toMatchObject({
+    outcome: 'voided',
+    amount_nanos: 0n,
+  })
 })
 
 test('a client that leaves is billed what the engine emitted, and the engine is told to stop', async () => {
   const abortedBefore = engine.stats().aborted
   const slow = await startMockEngine({ tokenRate: 50, tokens: 500 })
-  await database.transaction(platformScope, async (tx) => {
-    await addModel(
-      tx,
-      {
-        id: 'slow',
-        category: 'chat',
-        contextWindowTokens: 1_000,
-        capabilities: [],
-        weightSources: [],
-        weightSha256: null,
-      },
-      { unpriced: false },
-    )
-    await addExternalEngine(tx, {
-      modelId: 'slow',
-      engineKind: 'openai-compatible',
-      baseUrl: slow.url,
-      engineModel: 'mock',
-      sealKey: undefined,
-    })
-    key = (await createApiKey(tx, { tenantId, projectId, name: 'any' }, pepper)).secret
+  await gateway.addModel({
+    id: 'slow',
+    category: 'chat',
+    baseUrl: slow.url,
+    engineModel: 'mock',
   })
-  const requestId = await untilKnown(() => leaveAfter(4))
-  const event = await billed(requestId)
+  const requestId = await until(() => leaveAfter(4))
+  const event = await gateway.billed(requestId)
   expect(event.outcome).toBe('client_left')
   expect(Number(event.output_tokens)).toBeGreaterThanOrEqual(3)
   expect(Number(event.output_tokens)).toBeLessThan(60)
-  for (let tries = 0; tries < 100 && slow.stats().aborted === 0; tries += 1)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  expect(slow.stats().aborted).toBe(1)
+  expect(await until(() => slow.stats().aborted || undefined)).toBe(1)
   expect(engine.stats().aborted).toBe(abortedBefore)
   await slow.close()
 })
@@ -394,7 +299,7 @@ function leaveAfter(events: number): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest(`${gateway.url}/v1/chat/completions`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      headers: { authorization: `Bearer ${gateway.key}`, 'content-type': 'application/json' },
     })
     outgoing.on('response', (response) => {
       if (response.statusCode !== 200) {
@@ -421,31 +326,16 @@ function leaveAfter(events: number): Promise<string | undefined> {
   })
 }
 
-/** A change of the catalogue reaches the gateway within moments. */
-async function untilKnown(attempt: () => Promise<string | undefined>): Promise<string> {
-  for (let tries = 0; tries < 100; tries += 1) {
-    const result = await attempt()
-    if (result !== undefined) return result
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-  throw new Error('the gateway did not hear of the change')
-}
-
 test('a revoked key stops working within 5 seconds', async () => {
-  const made = await database.transaction(platformScope, (tx) =>
-    createApiKey(tx, { tenantId, projectId, name: 'short-lived' }, pepper),
-  )
+  const made = await gateway.makeKey()
   const authorization = `Bearer ${made.secret}`
-  await untilKnown(async () =>
-    (await chat({ max_tokens: 2 }, { authorization })).status === 200 ? 'ok' : undefined,
-  )
-  await database.transaction(platformScope, (tx) =>
-    revokeApiKey(tx, tenantId, made.key.id, Date.now()),
-  )
+  expect((await chat({ max_tokens: 2 }, { authorization })).status).toBe(200)
+  await gateway.inDatabase((tx) => revokeApiKey(tx, gateway.owner.tenantId, made.id, Date.now()))
   const startedMs = performance.now()
-  await untilKnown(async () =>
-    (await chat({ max_tokens: 2 }, { authorization })).status === 401 ? 'ok' : undefined,
-  )
+  await until(async () => {
+    const { status } = await chat({ max_tokens: 2 }, { authorization })
+    return status === 401 || undefined
+  })
   expect(performance.now() - startedMs).toBeLessThan(5_000)
 })
 
@@ -476,92 +366,33 @@ test('errors off the routes have the same shape', async () => {
 })
 
 test('ids with a slash and a colon are found, encoded or not', async () => {
-  await database.transaction(platformScope, (tx) =>
-    addModel(
-      tx,
-      {
-        id: 'org/model:7b',
-        category: 'chat',
-        contextWindowTokens: 1_000,
-        capabilities: [],
-        weightSources: [],
-        weightSha256: null,
-      },
-      { unpriced: false },
-    ),
-  )
+  await gateway.addModel({ id: 'org/model:7b', category: 'chat', engineKind: null })
   const retrieve = async (path: string): Promise<string | undefined> => {
-    const response = await fetch(`${gateway.url}/v1/models/${path}`, {
-      headers: { authorization: `Bearer ${key}` },
-    })
+    const response = await gateway.get(`/v1/models/${path}`)
     return response.ok ? ((await response.json()) as { id: string }).id : undefined
   }
-  expect(await untilKnown(() => retrieve('org/model:7b'))).toBe('org/model:7b')
+  expect(await until(() => retrieve('org/model:7b'))).toBe('org/model:7b')
   expect(await retrieve('org%2Fmodel%3A7b')).toBe('org/model:7b')
 })
 
 test("tenants get prefix caches of their own: the engine's salt is ours, equal within a tenant and different across tenants", async () => {
-  const salts: unknown[] = []
-  const capturing = createServer((incoming, outgoing) => {
-    let text = ''
-    incoming.on('data', (chunk: Buffer) => (text += chunk.toString()))
-    incoming.on('end', () => {
-      salts.push((JSON.parse(text) as { cache_salt?: unknown }).cache_salt)
-      const choices = [
-        { index: 0, message: { role: 'assistant', content: 'a' }, finish_reason: 'stop' },
-      ]
-      outgoing.setHeader('content-type', 'application/json')
-      outgoing.end(JSON.stringify({ choices, usage: { prompt_tokens: 1, completion_tokens: 1 } }))
-    })
-  })
-  await new Promise<void>((resolve) => capturing.listen(0, '127.0.0.1', resolve))
-  // Listening on TCP, so the address is not a path.
-  const { port } = capturing.address() as AddressInfo
-  const otherKey = await database.transaction(platformScope, async (tx) => {
-    await addModel(
-      tx,
-      {
-        id: 'salted',
-        category: 'chat',
-        contextWindowTokens: 1_000,
-        capabilities: [],
-        weightSources: [],
-        weightSha256: null,
-      },
-      { unpriced: false },
-    )
-    await addExternalEngine(tx, {
-      modelId: 'salted',
-      engineKind: 'llama-cpp',
-      baseUrl: `http://127.0.0.1:${port}`,
-      engineModel: 'salted',
-      sealKey: undefined,
-    })
-    const tenant = await createTenant(tx, { name: 'B', priceListId: 'standard' })
-    const project = await createProject(tx, tenant.id, 'p')
-    return (
-      await createApiKey(tx, { tenantId: tenant.id, projectId: project.id, name: 'b' }, pepper)
-    ).secret
-  })
-  const ask = async (secret: string): Promise<string | undefined> => {
+  await gateway.addModel({ id: 'salted', category: 'chat', engineKind: 'llama-cpp' })
+  const other = await gateway.makeKey({ owner: await gateway.makeOwner('B') })
+  const ask = async (secret: string): Promise<boolean | undefined> => {
     const body = { model: 'salted', max_tokens: 2, cache_salt: 'mine', prompt_cache_key: 'mine' }
-    return (await chat(body, { authorization: `Bearer ${secret}` })).status === 200
-      ? 'ok'
-      : undefined
+    return (await chat(body, { authorization: `Bearer ${secret}` })).status === 200 || undefined
   }
-  await untilKnown(() => ask(otherKey))
-  await ask(key)
-  await ask(key)
+  await until(() => ask(other.secret))
+  await ask(gateway.key)
+  await ask(gateway.key)
   const [theirs, first, second] = salts
   expect(first).toBe(second)
   expect(first).not.toBe(theirs)
   for (const salt of salts) expect(String(salt)).toMatch(/^[\w-]{43}$/)
-  capturing.closeAllConnections()
-  capturing.close()
 })
 
 test('a stream is framed as HTTP/1.1 demands, and leaves the connection good for the next request', async () => {
-  const { port } = new URL(gateway.url ?? '')
+  const { port } = new URL(gateway.url)
   const socket = connect(Number(port), '127.0.0.1')
   const body = JSON.stringify({
     model: 'mock',
@@ -574,7 +405,7 @@ test('a stream is framed as HTTP/1.1 demands, and leaves the connection good for
   let text = ''
   socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
   socket.write(head('1.1'))
-  await untilKnown(() => Promise.resolve(text.endsWith('\r\n0\r\n\r\n') ? 'ok' : undefined))
+  await until(() => text.endsWith('\r\n0\r\n\r\n') || undefined)
   const [first = '', ...rest] = text.split('\r\n\r\n')
   expect(first.toLowerCase()).toContain('transfer-encoding: chunked')
   expect(readChunks(Buffer.from(rest.join('\r\n\r\n')))).toMatch(/data: \[DONE\]\n\n$/)

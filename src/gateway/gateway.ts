@@ -5,13 +5,14 @@ import fastify, { type FastifyInstance } from 'fastify'
 import { receiptKeysPath } from '../billing/receipt.ts'
 import { Fault, toFault } from '../platform/fault.ts'
 import { newId } from '../platform/ids.ts'
+import { answerClientError } from './client-error.ts'
 import type { GatewayDeps } from './deps.ts'
 import { openExchange, type Exchange, type ExchangeLimits } from './exchange.ts'
-import { logFault } from './fault-log.ts'
+import { clientRequestId, logFault, logNamed } from './fault-log.ts'
 import type { Route, RouteParams } from './route.ts'
 import { routes, sockets } from './routes.ts'
 import { createSocketDoor, findSocket, openResponse } from './sockets/upgrade.ts'
-import { errorHeaders, openAiErrors, toWireError } from './wire/openai/errors.ts'
+import { errorHeaders, openAiErrors } from './wire/openai/errors.ts'
 
 /** An address that no route has. */
 const unknown = { path: 'unknown', errors: openAiErrors }
@@ -31,14 +32,16 @@ export interface Gateway {
 }
 
 const exposedHeaders =
-  'x-request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms, x-should-retry, ' +
+  'x-request-id, request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms, x-should-retry, ' +
   'x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, ' +
   'x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ' +
-  'x-receipt, idempotency-replayed'
+  'x-receipt, idempotency-replayed, x-token-count, x-rerank-method, content-disposition'
 
 export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gateway {
   let openRequests = 0
-  const app = createListener(options)
+  const app = createListener(options, (error, request, response) =>
+    handle(unknown, request, response, () => Promise.reject(fromFastify(error))),
+  )
 
   /** Runs one call from its first byte to its last, and answers what it throws. */
   const handle = async (
@@ -54,6 +57,7 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
       requestId: newId('req'),
       ip: request.socket.remoteAddress ?? '',
       startedMs,
+      elapsedMs: () => Math.round(deps.clock.monotonicMs() - startedMs),
       commonHeaders: commonHeaders(request, options.corsOrigins),
       limits: options.limits,
     })
@@ -62,6 +66,7 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
     try {
       if (openRequests > options.openRequestsMax) throw overloaded()
       await work(exchange)
+      logNamed(exchange, route.path, deps)
     } catch (error) {
       status = await answerFault(toFault(error), exchange, route, deps)
     } finally {
@@ -96,6 +101,11 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
     )
   })
   app.addHook('preClose', () => door.drain())
+  // Of what is answered without an exchange.
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    reply.header('x-request-id', newId('req'))
+    done()
+  })
   app.get(receiptKeysPath, (_request, reply) =>
     reply.header('cache-control', 'public, max-age=3600').send(deps.receipts.keySet),
   )
@@ -106,13 +116,16 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
   })
   app.options('/*', (request, reply) => {
     reply.hijack()
-    reply.raw.writeHead(204, preflightHeaders(request.raw, options.corsOrigins)).end()
+    const headers = preflightHeaders(request.raw, options.corsOrigins)
+    reply.raw.writeHead(204, { 'x-request-id': newId('req'), ...headers }).end()
   })
   app.setNotFoundHandler((request, reply) => {
     reply.hijack()
-    return handle(unknown, request.raw, reply.raw, () =>
-      Promise.reject(unknownRoute(request.url, request.method)),
-    )
+    return handle(unknown, request.raw, reply.raw, (exchange) => {
+      const methods = methodsOf(request.url)
+      if (methods.length > 0) exchange.addHeaders({ allow: methods.join(', ') })
+      return Promise.reject(unknownRoute(request.method, methods))
+    })
   })
   app.setErrorHandler((error, request, reply) => {
     reply.hijack()
@@ -121,7 +134,10 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
   return { app, openRequests: () => openRequests }
 }
 
-function createListener(options: GatewayOptions): FastifyInstance {
+function createListener(
+  options: GatewayOptions,
+  refuse: (error: unknown, request: IncomingMessage, response: ServerResponse) => Promise<void>,
+): FastifyInstance {
   // Some clients offer HTTP/2 with every request; that is no reason to leave HTTP/1.1.
   const shouldUpgradeCallback = (request: IncomingMessage): boolean =>
     findSocket(sockets, request) !== undefined
@@ -153,26 +169,17 @@ function createListener(options: GatewayOptions): FastifyInstance {
       ignoreDuplicateSlashes: true,
       maxParamLength: 1_000,
     },
-    frameworkErrors(error, _request, reply) {
-      const fault = fromFastify(error)
+    frameworkErrors(error, request, reply) {
       reply.hijack()
-      reply.raw.writeHead(fault.status, errorHeaders(fault)).end(JSON.stringify(toWireError(fault)))
+      // It answers all that fails.
+      void refuse(error, request.raw, reply.raw)
     },
-    clientErrorHandler(error, socket) {
-      // What Node's strict parser refuses never reaches a route.
-      if (!socket.writable) return
-      const tooLarge = 'code' in error && error.code === 'HPE_HEADER_OVERFLOW'
-      const status = tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request'
-      const text = tooLarge
-        ? 'The request headers are too large.'
-        : 'The request is not valid HTTP.'
-      const fault = new Fault({ code: 'client.invalid_request', public: text })
-      const body = JSON.stringify(toWireError(fault))
-      socket.end(
-        `HTTP/1.1 ${status}\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-      )
-    },
+    clientErrorHandler: answerClientError,
   })
+  // Node itself would answer 417 without a body; what we do not know of expectations, RFC 9110 lets us pass over.
+  app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
+    app.server.emit('request', request, response),
+  )
   // The pipeline reads bodies itself, after the key is known.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
@@ -188,7 +195,7 @@ async function answerFault(
   const { requestId } = exchange
   logFault(
     fault,
-    { requestId, clientRequestId: clientRequestId(exchange), route: route.path },
+    { requestId, clientRequestId: clientRequestId(exchange.headers), route: route.path },
     deps,
   )
   const status = route.errors.status(fault)
@@ -197,12 +204,6 @@ async function answerFault(
     await exchange.send(status, errorHeaders(fault), body)
   }
   return status
-}
-
-function clientRequestId(exchange: Exchange): string | undefined {
-  const value = exchange.headers['x-client-request-id']
-  // Printable ASCII only, so that a log line stays one line.
-  return typeof value === 'string' && /^[\x21-\x7e]{1,512}$/.test(value) ? value : undefined
 }
 
 function commonHeaders(
@@ -235,21 +236,25 @@ function preflightHeaders(
   if (Object.keys(cors).length === 0) return {}
   return {
     ...cors,
-    'access-control-allow-methods': 'GET, POST, OPTIONS',
+    'access-control-allow-methods': 'GET, POST, DELETE, OPTIONS',
     'access-control-allow-headers':
       request.headers['access-control-request-headers'] ?? 'authorization, content-type',
     'access-control-max-age': '600',
   }
 }
 
-function unknownRoute(url: string, method: string): Fault {
+/** What the routes of an address take; nothing for an address that no route has. */
+function methodsOf(url: string): readonly Route['method'][] {
   const path = (url.split('?')[0] ?? '').replace(/\/+/g, '/').replace(/\/$/, '')
   const takes = routes.filter((route) => toExpression(route.path).test(path))
-  if (takes.length > 0) {
-    const methods = takes.map((route) => route.method).join(' and ')
+  return [...new Set(takes.map((route) => route.method))]
+}
+
+function unknownRoute(method: string, methods: readonly Route['method'][]): Fault {
+  if (methods.length > 0) {
     return new Fault({
       code: 'client.method_not_allowed',
-      public: `This address takes ${methods}, not ${method}.`,
+      public: `This address takes ${methods.join(' and ')}, not ${method}.`,
     })
   }
   const known = [...new Set(routes.map((route) => route.path))].join(', ')

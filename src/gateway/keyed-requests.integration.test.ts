@@ -1,112 +1,40 @@
 /** Idempotency keys, receipts and estimates as a client meets them: two gateways, real PostgreSQL, an engine whose answers wait for the test. */
-import { fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import fs from 'node:fs'
-import { createServer as createHttpServer, type Server } from 'node:http'
-import { connect, createServer, type AddressInfo, type NetConnectOpts, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import OpenAI from 'openai'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { z } from 'zod'
-import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
+import {
+  doneEvent,
+  gatewayForTests,
+  toEvent,
+  until,
+  type EngineHears,
+  type EngineSays,
+  type GatewayForTests,
+} from '../../test/gateway-for-tests.ts'
 import { readConfig } from '../app/config.ts'
-import type { Role } from '../app/lifecycle.ts'
 import { loadSecrets, secretPath } from '../app/secrets.ts'
-import { startGateway } from '../app/wire-gateway.ts'
 import { createReceiptSigner, verifyReceipt, type ReceiptVerdict } from '../billing/receipt.ts'
 import { listBilledLegs } from '../billing/receipts.ts'
-import { addModel, importShippedCatalogue } from '../catalog/catalog.ts'
-import { addExternalEngine } from '../fleet/fleet.ts'
-import { createApiKey, createProject, createTenant } from '../identity/identity.ts'
-import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
 
-let place: TestDatabase
-let database: Database
-let road: Awaited<ReturnType<typeof openRoad>>
-let engine: Awaited<ReturnType<typeof startEngine>>
-let gateways: Role[] = []
-let directory: string
-let tenantId: string
-let key: string
+let gateways: GatewayForTests
+const engine = createGatedEngine()
 
 beforeAll(async () => {
-  place = await (await postgresForTests()).createDatabase()
-  directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-keyed-'))
-  engine = await startEngine()
-  const through = new URL(place.appUrl)
-  const folder = through.searchParams.get('host')
-  const port = Number(through.port || 5_432)
-  // A server of ours listens in a folder, one that is given at an address.
-  road = await openRoad(
-    folder === null ? { host: through.hostname, port } : { path: `${folder}/.s.PGSQL.${port}` },
-  )
-  through.searchParams.delete('host')
-  through.host = `127.0.0.1:${road.port}`
-  const configOf = (index: number) =>
-    readConfig(
-      {
-        dataDirectory: directory,
-        logLevel: 'silent',
-        gateway: { port: 0, index },
-        // The second gateway's road can be closed.
-        database: { appUrl: index === 1 ? place.appUrl : through.href },
-      },
-      {},
-    )
-  const secrets = loadSecrets(secretPath(configOf(1)))
-  const pepper = { version: 1, key: secrets.peppers.get(1) ?? Buffer.alloc(0) }
-  database = openDatabase({
-    url: place.appUrl,
-    connectionsMax: 2,
-    statementTimeoutMs: 5_000,
-    applicationName: 'test',
-    onError: () => {},
+  gateways = await gatewayForTests({
+    script: engine.answer,
+    priceListId: 'standard',
+    models: [
+      { id: 'chat', category: 'chat' },
+      { id: 'vectors', category: 'embedding' },
+      { id: 'nowhere', category: 'chat', engineKind: null },
+    ],
+    gateways: [{}, { byRoad: true }],
   })
-  await database.transaction(platformScope, async (tx) => {
-    await importShippedCatalogue(tx, [])
-    tenantId = (await createTenant(tx, { name: 'A', priceListId: 'standard' })).id
-    const project = await createProject(tx, tenantId, 'p')
-    const category = { chat: 'chat', vectors: 'embedding', nowhere: 'chat' } as const
-    for (const [id, kind] of Object.entries(category)) {
-      await addModel(
-        tx,
-        {
-          id,
-          category: kind,
-          contextWindowTokens: 1_000,
-          capabilities: [],
-          weightSources: [],
-          weightSha256: null,
-        },
-        { unpriced: false },
-      )
-      if (id !== 'nowhere')
-        await addExternalEngine(tx, {
-          modelId: id,
-          engineKind: 'openai-compatible',
-          baseUrl: engine.url,
-          engineModel: id,
-          sealKey: undefined,
-        })
-    }
-    key = (await createApiKey(tx, { tenantId, projectId: project.id, name: 'k' }, pepper)).secret
-  })
-  gateways = [await startGateway(configOf(1)), await startGateway(configOf(2))]
 }, 120_000)
 
-afterAll(async () => {
-  road?.open()
-  for (const gateway of gateways) await gateway.drain()
-  for (const gateway of gateways) await gateway.stop()
-  await engine?.close()
-  await road?.close()
-  await database?.close()
-  await place?.close()
-  fs.rmSync(directory, { recursive: true, force: true })
-})
+afterAll(() => gateways?.close())
 
 let idempotencyKey: string
 beforeEach(() => {
@@ -114,7 +42,7 @@ beforeEach(() => {
   engine.outputTokens = 10
 })
 afterEach(() => {
-  road.open()
+  gateways.road.open()
   engine.open()
 })
 
@@ -141,19 +69,8 @@ async function post(
     readonly signal?: AbortSignal
   } = {},
 ): Promise<Answer> {
-  const response = await fetch(
-    `${gateways[options.gateway ?? 0]?.url}/v1${options.path ?? '/chat/completions'}`,
-    {
-      method: 'POST',
-      headers: {
-        authorization: `Bearer ${key}`,
-        'content-type': 'application/json',
-        ...options.headers,
-      },
-      body: JSON.stringify({ ...chatBody, ...body }),
-      signal: options.signal ?? null,
-    },
-  )
+  const { path = '/chat/completions', ...others } = options
+  const response = await gateways.post(`/v1${path}`, { ...chatBody, ...body }, others)
   const text = await response.text()
   return {
     status: response.status,
@@ -168,37 +85,17 @@ async function post(
 const keyed = (body: Record<string, unknown> = {}, gateway: 0 | 1 = 0): Promise<Answer> =>
   post(body, { gateway, headers: { 'idempotency-key': idempotencyKey } })
 
+const settlePatienceMs = 15_000
+
 /** As SDKs do: again, as long as the answer says so. */
 async function keyedUntilSettled(
   body: Record<string, unknown> = {},
   gateway: 0 | 1 = 0,
 ): Promise<Answer> {
-  let answer = await keyed(body, gateway)
-  for (let tries = 0; answer.code === 'idempotency_in_progress' && tries < 200; tries += 1) {
-    await new Promise((resolve) => setTimeout(resolve, 25))
-    answer = await keyed(body, gateway)
-  }
-  return answer
-}
-
-interface Charge {
-  readonly leg: number
-  readonly outcome: string
-  readonly amount_nanos: bigint
-}
-
-async function charges(requestId: string, count: number): Promise<readonly Charge[]> {
-  let rows: readonly Charge[] = []
-  for (let tries = 0; rows.length < count && tries < 200; tries += 1) {
-    await new Promise((resolve) => setTimeout(resolve, 25))
-    const result = await database.transaction(platformScope, (tx) =>
-      sql<Charge>`SELECT leg, outcome, amount_nanos FROM usage_events WHERE request_id = ${requestId} ORDER BY leg`.execute(
-        tx,
-      ),
-    )
-    rows = result.rows
-  }
-  return rows
+  return until(async () => {
+    const answer = await keyed(body, gateway)
+    return answer.code === 'idempotency_in_progress' ? undefined : answer
+  }, settlePatienceMs)
 }
 
 const priceOf = (outputTokens: number): bigint => 5n * 900n + BigInt(outputTokens) * 4_000n
@@ -213,7 +110,7 @@ test('a repetition runs under the first request’s id, and the dearest leg is a
   engine.outputTokens = 3
   const third = await keyedUntilSettled({}, 0)
   expect(third.requestId).toBe(first.requestId)
-  expect(await charges(first.requestId, 3)).toEqual([
+  expect(await gateways.legs(first.requestId, 3)).toMatchObject([
     { leg: 0, outcome: 'completed', amount_nanos: priceOf(10) },
     { leg: 1, outcome: 'completed', amount_nanos: priceOf(14) - priceOf(10) },
     { leg: 2, outcome: 'completed', amount_nanos: 0n },
@@ -252,16 +149,16 @@ test('a client that left before its answer repeats the request, and pays once', 
   engine.open()
   const again = await keyedUntilSettled({ stream: true })
   expect(again.text).toContain('[DONE]')
-  const booked = await charges(again.requestId, 2)
+  const booked = await gateways.legs(again.requestId, 2)
   const total = booked.reduce((sum, charge) => sum + charge.amount_nanos, 0n)
   expect(booked).toHaveLength(2)
   expect(total).toBe(priceOf(10))
 })
 
 test('a gateway dies with the request: its repetition elsewhere waits for the books, and pays once', async () => {
-  const doomed = await startProcess(3)
+  const doomed = await gateways.startProcess(3)
   engine.shut()
-  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+  const headers = { authorization: `Bearer ${gateways.key}`, 'content-type': 'application/json' }
   const lost = fetch(`${doomed.url}/v1/chat/completions`, {
     method: 'POST',
     headers: { ...headers, 'idempotency-key': idempotencyKey },
@@ -273,11 +170,11 @@ test('a gateway dies with the request: its repetition elsewhere waits for the bo
   await expect(lost).rejects.toThrow()
   engine.open()
   expect((await keyed()).code).toBe('idempotency_in_progress')
-  const again = await startProcess(3)
+  const again = await gateways.startProcess(3)
   try {
     const answer = await keyedUntilSettled()
     expect([answer.status, answer.headers.get('idempotency-replayed')]).toEqual([200, 'true'])
-    const booked = await charges(answer.requestId, 2)
+    const booked = await gateways.legs(answer.requestId, 2)
     expect(booked.map(({ leg, outcome }) => [leg, outcome])).toEqual([
       [0, 'crashed'],
       [1, 'completed'],
@@ -324,7 +221,7 @@ test.each([
 
 test('with the database away a keyed request is refused unrun, and others are served', async () => {
   const before = engine.requests
-  road.shut()
+  gateways.road.shut()
   const answer = await keyed({}, 1)
   expect([answer.status, answer.code]).toEqual([503, 'idempotency_unavailable'])
   expect(answer.text).toContain('Idempotency needs the database')
@@ -338,14 +235,14 @@ test('an embedding request may carry a key too', async () => {
     post(body, { path: '/embeddings', headers: { 'idempotency-key': idempotencyKey } })
   const first = await send()
   expect(first.status, first.text).toBe(200)
-  await charges(first.requestId, 1)
+  await gateways.legs(first.requestId, 1)
   expect(await send()).toMatchObject({ status: 200, requestId: first.requestId })
 })
 
 // ------------------------------------------------------------------------------------------------------------- receipts
 
 async function published(): Promise<unknown> {
-  const response = await fetch(`${gateways[0]?.url}/.well-known/colonnade/receipt-keys.json`)
+  const response = await fetch(`${gateways.url}/.well-known/colonnade/receipt-keys.json`)
   expect(response.headers.get('cache-control')).toContain('max-age')
   return response.json()
 }
@@ -363,18 +260,18 @@ test('a whole answer carries its receipt, which is the one that the ledger gives
     isValid: true,
     claims: {
       request_id: answer.requestId,
-      tenant_id: tenantId,
+      tenant_id: gateways.owner.tenantId,
       model: 'chat',
       outcome: 'completed',
       amount_nanos: String(priceOf(10)),
       usage: { input_tokens: 5, output_tokens: 10 },
     },
   })
-  await charges(answer.requestId, 1)
-  const [leg] = await database.transaction(platformScope, (tx) =>
-    listBilledLegs(tx, tenantId, answer.requestId),
+  await gateways.legs(answer.requestId, 1)
+  const [leg] = await gateways.inDatabase((tx) =>
+    listBilledLegs(tx, gateways.owner.tenantId, answer.requestId),
   )
-  const config = readConfig({ dataDirectory: directory }, {})
+  const config = readConfig({ dataDirectory: gateways.directory }, {})
   const signer = createReceiptSigner(loadSecrets(secretPath(config)).receiptSeed)
   expect(leg && signer.sign(leg)).toBe(receipt)
 })
@@ -382,7 +279,7 @@ test('a whole answer carries its receipt, which is the one that the ledger gives
 test('receipts of all legs of a request together say what was charged', async () => {
   const headers = { 'x-receipt': 'true', 'idempotency-key': idempotencyKey }
   const first = await post({}, { headers })
-  await charges(first.requestId, 1)
+  await gateways.legs(first.requestId, 1)
   engine.outputTokens = 12
   const second = await post({}, { headers })
   const verdict = await checked(second.headers.get('x-receipt'))
@@ -415,7 +312,11 @@ test('a refused request has no receipt, and a failed one has one of nothing', as
 test.each([true, false])(
   'a stream has its receipt where the official SDK reads on undisturbed (usage: %s)',
   async (includeUsage) => {
-    const client = new OpenAI({ apiKey: key, baseURL: `${gateways[0]?.url}/v1`, maxRetries: 0 })
+    const client = new OpenAI({
+      apiKey: gateways.key,
+      baseURL: `${gateways.url}/v1`,
+      maxRetries: 0,
+    })
     const stream = await client.chat.completions.create(
       {
         model: 'chat',
@@ -473,7 +374,7 @@ async function estimated(body: Record<string, unknown>): Promise<z.infer<typeof 
 test('an estimate is exact about prices, runs nothing and bills nothing', async () => {
   const before = engine.requests
   const booked = () =>
-    database.transaction(platformScope, (tx) => sql`SELECT count(*) FROM usage_events`.execute(tx))
+    gateways.inDatabase((tx) => sql`SELECT count(*) FROM usage_events`.execute(tx))
   const events = await booked()
   const body = await estimated({ max_tokens: 100 })
   const { input_tokens: input, output_tokens: output, price } = body
@@ -527,39 +428,14 @@ test.each([
   expect((await post(body, { path: '/estimate', headers })).status).toBe(status)
 })
 
-// ---------------------------------------------------------------------------------------------------------------- fakes
-
-/** A gateway as a process of its own, which can be killed as a power cut would. */
-async function startProcess(index: number): Promise<{ url: string; kill(): Promise<void> }> {
-  const child = fork(join(import.meta.dirname, '../main.ts'), ['gateway'], {
-    env: {
-      PATH: process.env['PATH'],
-      COLONNADE_DATA: directory,
-      COLONNADE_PORT: '0',
-      COLONNADE_GATEWAY_INDEX: String(index),
-      COLONNADE_LOG_LEVEL: 'silent',
-      COLONNADE_APP_DATABASE_URL: place.appUrl,
-    },
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  })
-  const [ready] = await once(child, 'message')
-  const { url } = z.object({ url: z.string() }).parse(ready)
-  return {
-    url,
-    async kill() {
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-    },
-  }
-}
+// --------------------------------------------------------------------------------------------------------------- engine
 
 /** OpenAI's dialect: 5 tokens in, and as many out as the test says; waits while it is shut. */
-async function startEngine() {
-  let arrived: (() => void)[] = []
+function createGatedEngine() {
+  let arrived = Promise.withResolvers<void>()
   let opened = Promise.resolve()
   let release = (): void => {}
   const engine = {
-    url: '',
     requests: 0,
     outputTokens: 10,
     shut() {
@@ -569,93 +445,28 @@ async function startEngine() {
     },
     open: () => release(),
     /** Resolves when the next request has come. */
-    reached: () =>
-      new Promise<void>((resolve) => {
-        arrived.push(resolve)
-      }),
-    close: () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
+    reached: () => arrived.promise,
+    async answer({ body }: EngineHears): Promise<EngineSays> {
+      engine.requests += 1
+      arrived.resolve()
+      arrived = Promise.withResolvers()
+      await opened
+      const tokens = engine.outputTokens
+      const usage = { prompt_tokens: 5, completion_tokens: tokens, total_tokens: 5 + tokens }
+      if (body['input'] !== undefined) {
+        const data = [{ object: 'embedding', index: 0, embedding: [1, 0] }]
+        const usage = { prompt_tokens: 5, total_tokens: 5 }
+        return { body: { object: 'list', data, usage } }
+      }
+      if (body['stream'] !== true) {
+        const message = { role: 'assistant', content: 'word '.repeat(tokens) }
+        return { body: { choices: [{ index: 0, message, finish_reason: 'stop' }], usage } }
+      }
+      const word = { choices: [{ index: 0, delta: { content: 'word ' } }] }
+      const finish = { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }
+      const chunks = [...Array.from({ length: tokens }, () => word), finish, { choices: [], usage }]
+      return { pieces: [...chunks.map(toEvent), doneEvent] }
+    },
   }
-  const server: Server = createHttpServer(async (request, response) => {
-    engine.requests += 1
-    let body = ''
-    for await (const chunk of request) body += String(chunk)
-    for (const resolve of arrived) resolve()
-    arrived = []
-    await opened
-    const tokens = engine.outputTokens
-    const asked = JSON.parse(body) as { stream?: boolean; input?: unknown }
-    const usage = { prompt_tokens: 5, completion_tokens: tokens, total_tokens: 5 + tokens }
-    if (asked.input !== undefined) {
-      const data = [{ object: 'embedding', index: 0, embedding: [1, 0] }]
-      response.setHeader('content-type', 'application/json')
-      response.end(
-        JSON.stringify({ object: 'list', data, usage: { prompt_tokens: 5, total_tokens: 5 } }),
-      )
-      return
-    }
-    if (asked.stream !== true) {
-      const message = { role: 'assistant', content: 'word '.repeat(tokens) }
-      response.setHeader('content-type', 'application/json')
-      response.end(
-        JSON.stringify({ choices: [{ index: 0, message, finish_reason: 'stop' }], usage }),
-      )
-      return
-    }
-    response.setHeader('content-type', 'text/event-stream')
-    const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`
-    for (let token = 0; token < tokens; token += 1)
-      response.write(event({ choices: [{ index: 0, delta: { content: 'word ' } }] }))
-    response.write(event({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }))
-    response.end(`${event({ choices: [], usage })}data: [DONE]\n\n`)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  // Listening on TCP, it has a port.
-  engine.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   return engine
-}
-
-/** A way to the database that can be shut: connections end, and new ones are refused. */
-async function openRoad(target: NetConnectOpts) {
-  const sockets = new Set<Socket>()
-  let isShut = false
-  const server = createServer((near) => {
-    if (isShut) {
-      near.destroy()
-      return
-    }
-    const far = connect(target)
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(socket)
-      socket.on('error', () => {})
-      socket.on('close', () => {
-        sockets.delete(socket)
-        other.destroy()
-      })
-      socket.pipe(other)
-    }
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    // Listening on TCP, it has a port.
-    port: (server.address() as AddressInfo).port,
-    shut() {
-      isShut = true
-      for (const socket of sockets) socket.destroy()
-    },
-    open() {
-      isShut = false
-    },
-    close: () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        for (const socket of sockets) socket.destroy()
-      }),
-  }
 }

@@ -1,20 +1,14 @@
 /** Anthropic's dialect, from the socket to the ledger, over an engine that says what its script says. */
-import fs from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
-import { readConfig } from '../app/config.ts'
-import type { Role } from '../app/lifecycle.ts'
-import { loadSecrets, secretPath } from '../app/secrets.ts'
-import { startGateway } from '../app/wire-gateway.ts'
-import { addModel, importShippedCatalogue } from '../catalog/catalog.ts'
-import { addExternalEngine } from '../fleet/fleet.ts'
-import { createApiKey, createProject, createTenant } from '../identity/identity.ts'
-import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
+import {
+  doneEvent,
+  gatewayForTests,
+  toEvent,
+  type EngineHears,
+  type EngineSays,
+  type GatewayForTests,
+} from '../../test/gateway-for-tests.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -25,8 +19,8 @@ const usage = {
   completion_tokens_details: { reasoning_tokens: 2 },
 }
 
-/** What the engine streams for each model; `'break'` cuts the connection. */
-const scripts: Readonly<Record<string, readonly (Json | 'break')[]>> = {
+/** What the engine streams for each model. */
+const scripts: Readonly<Record<string, readonly Json[]>> = {
   talks: [
     { delta: { role: 'assistant', content: '' } },
     { delta: { reasoning_content: 'Hm.' } },
@@ -54,132 +48,52 @@ const scripts: Readonly<Record<string, readonly (Json | 'break')[]>> = {
     },
     { delta: {}, finish_reason: 'tool_calls' },
   ],
-  breaks: [{ delta: { content: 'Once upon' } }, 'break'],
+  breaks: [{ delta: { content: 'Once upon' } }],
   counts: [{ delta: { content: 'x' } }, { delta: {}, finish_reason: 'stop' }],
   dawdles: [{ delta: { content: 'x' } }, { delta: {}, finish_reason: 'stop' }],
 }
-const models = [...Object.keys(scripts), 'busy', 'nowhere']
-/** Our own kind of engine counts tokens; any compatible one does not. */
-const kindOf = (id: string): string =>
-  id === 'counts' || id === 'dawdles' ? 'llama-cpp' : 'openai-compatible'
 const exactTokens = 1_234
 
-let place: TestDatabase
-let database: Database
-let engine: Server
-let gateway: Role
-let directory: string
-let key: string
-/** Bodies that the engine received, by path, newest last. */
-let received: { readonly path: string; readonly body: Json }[] = []
+let gateway: GatewayForTests
 
 beforeAll(async () => {
-  place = await (await postgresForTests()).createDatabase()
-  directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-messages-'))
-  engine = createServer((request, response) => void answer(request, response))
-  await new Promise<void>((resolve) => engine.listen(0, '127.0.0.1', resolve))
-  // Listening on TCP, so the address is not a path.
-  const baseUrl = `http://127.0.0.1:${(engine.address() as AddressInfo).port}`
-  const config = readConfig(
-    {
-      dataDirectory: directory,
-      logLevel: 'silent',
-      gateway: { port: 0 },
-      database: { appUrl: place.appUrl },
-    },
-    {},
-  )
-  const secrets = loadSecrets(secretPath(config))
-  const pepper = { version: 1, key: secrets.peppers.get(1) ?? Buffer.alloc(0) }
-  database = openDatabase({
-    url: place.appUrl,
-    connectionsMax: 2,
-    statementTimeoutMs: 5_000,
-    applicationName: 'test',
-    onError: () => {},
-  })
-  await database.transaction(platformScope, async (tx) => {
-    await importShippedCatalogue(tx, [])
-    const tenant = await createTenant(tx, { name: 'A', priceListId: 'standard' })
-    const project = await createProject(tx, tenant.id, 'p')
-    for (const id of models) {
-      const model = {
+  const model = { category: 'chat', contextWindowTokens: 8_000 } as const
+  // Our own kind of engine counts tokens; any compatible one does not.
+  const kinds: Readonly<Record<string, string>> = { counts: 'llama-cpp', dawdles: 'llama-cpp' }
+  gateway = await gatewayForTests({
+    script: answer,
+    priceListId: 'standard',
+    models: [
+      ...[...Object.keys(scripts), 'busy'].map((id) => ({
+        ...model,
         id,
-        category: 'chat' as const,
-        contextWindowTokens: 8_000,
-        capabilities: [],
-        weightSources: [],
-        weightSha256: null,
-      }
-      await addModel(tx, model, { unpriced: false })
-      if (id === 'nowhere') continue
-      const engineKind = kindOf(id)
-      const record = { modelId: id, engineKind, baseUrl, engineModel: id, sealKey: undefined }
-      await addExternalEngine(tx, record)
-    }
-    const made = { tenantId: tenant.id, projectId: project.id, name: 'k' }
-    key = (await createApiKey(tx, made, pepper)).secret
+        engineKind: kinds[id] ?? 'openai-compatible',
+      })),
+      { ...model, id: 'nowhere', engineKind: null },
+    ],
   })
-  gateway = await startGateway(config)
 }, 120_000)
 
-afterAll(async () => {
-  await gateway?.drain()
-  await gateway?.stop()
-  engine?.closeAllConnections()
-  engine?.close()
-  await database?.close()
-  await place?.close()
-  fs.rmSync(directory, { recursive: true, force: true })
-})
+afterAll(() => gateway?.close())
 
-async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const chunks: Buffer[] = []
-  // A request without an encoding yields Buffers.
-  for await (const chunk of request) chunks.push(chunk as Buffer)
-  const body = JSON.parse(Buffer.concat(chunks).toString() || '{}') as Json
-  received.push({ path: request.url ?? '', body })
+async function answer({ path, body, closed }: EngineHears): Promise<EngineSays> {
   const model = String(body['model'])
-  if (request.url === '/tokenize') {
-    if (model === 'counts') sendJson(response, { count: exactTokens, max_model_len: 8_000 })
-    return
+  if (path === '/tokenize') {
+    // Whoever asked gives up before this engine has counted.
+    if (model !== 'counts') await closed
+    return { body: { count: exactTokens, max_model_len: 8_000 } }
   }
-  if (model === 'busy') {
-    response.writeHead(503, { 'retry-after': '2' }).end('{}')
-    return
+  if (model === 'busy') return { status: 503, headers: { 'retry-after': '2' }, body: {} }
+  if (body['stream'] !== true) {
+    const message = { role: 'assistant', reasoning_content: 'Hm.', content: 'Hello' }
+    return { body: { choices: [{ index: 0, message, finish_reason: 'stop' }], usage } }
   }
-  const script = scripts[model] ?? []
-  if (body['stream'] === true) {
-    response.writeHead(200, { 'content-type': 'text/event-stream' })
-    for (const choice of script) {
-      if (choice === 'break') {
-        response.destroy()
-        return
-      }
-      await new Promise((resolve) =>
-        response.write(toChunk({ choices: [toChoice(choice)] }), resolve),
-      )
-    }
-    response.end(`${toChunk({ choices: [], usage })}data: [DONE]\n\n`)
-    return
-  }
-  sendJson(response, {
-    choices: [
-      {
-        index: 0,
-        message: { role: 'assistant', reasoning_content: 'Hm.', content: 'Hello' },
-        finish_reason: 'stop',
-      },
-    ],
-    usage,
-  })
+  const events = (scripts[model] ?? []).map((choice) =>
+    toEvent({ choices: [{ index: 0, finish_reason: null, ...choice }] }),
+  )
+  if (model === 'breaks') return { pieces: events, ending: 'cut' }
+  return { pieces: [...events, toEvent({ choices: [], usage }), doneEvent] }
 }
-
-function sendJson(response: ServerResponse, body: Json): void {
-  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-}
-const toChoice = (choice: Json): Json => ({ index: 0, finish_reason: null, ...choice })
-const toChunk = (chunk: Json): string => `data: ${JSON.stringify(chunk)}\n\n`
 
 interface Answer {
   readonly status: number
@@ -193,9 +107,9 @@ interface Answer {
 async function post(
   path: string,
   body: unknown,
-  headers: Record<string, string> = { 'x-api-key': key },
+  headers: Record<string, string> = { 'x-api-key': gateway.key },
 ): Promise<Answer> {
-  received = []
+  gateway.heard()
   const response = await fetch(gateway.url + path, {
     method: 'POST',
     headers: {
@@ -241,27 +155,6 @@ const ask = (fields: Json, headers?: Record<string, string>): Promise<Answer> =>
     headers,
   )
 
-interface Event {
-  readonly endpoint: string
-  readonly outcome: string
-  readonly input_tokens: bigint
-  readonly output_tokens: bigint
-}
-
-/** The ledger's own row, once it has arrived. */
-async function billed(requestId: string): Promise<Event> {
-  for (let tries = 0; tries < 200; tries += 1) {
-    const found = await database.transaction(platformScope, (tx) =>
-      sql<Event>`SELECT endpoint, outcome, input_tokens, output_tokens FROM usage_events WHERE request_id = ${requestId}`.execute(
-        tx,
-      ),
-    )
-    if (found.rows[0]) return found.rows[0]
-    await new Promise((resolve) => setTimeout(resolve, 25))
-  }
-  throw new Error(`${requestId} was never billed`)
-}
-
 test('a whole message has its blocks, its usage and the id of its request, and is billed what the engine counted', async () => {
   const { status, json, headers, requestId } = await ask({})
   expect(status).toBe(200)
@@ -286,7 +179,7 @@ test('a whole message has its blocks, its usage and the id of its request, and i
     },
   })
   expect(headers.get('x-request-id')).toBe(requestId)
-  expect(await billed(requestId)).toEqual({
+  expect(await gateway.billed(requestId)).toMatchObject({
     endpoint: '/v1/messages',
     outcome: 'completed',
     input_tokens: 30n,
@@ -316,7 +209,7 @@ test('a streamed message has its events in order, with indices, a first usage th
     delta: { stop_reason: 'end_turn', stop_sequence: null },
     usage: { input_tokens: 20, cache_read_input_tokens: 10, output_tokens: 6 },
   })
-  expect(await billed(requestId)).toMatchObject({ outcome: 'completed', output_tokens: 6n })
+  expect(await gateway.billed(requestId)).toMatchObject({ outcome: 'completed', output_tokens: 6n })
 })
 
 test('an engine that breaks off ends the stream with an error event and without message_stop, and what was emitted is billed', async () => {
@@ -328,7 +221,7 @@ test('an engine that breaks off ends the stream with an error event and without 
     request_id: requestId,
   })
   expect(events.map((event) => event.type)).not.toContain('message_stop')
-  expect(await billed(requestId)).toMatchObject({ outcome: 'upstream_failed' })
+  expect(await gateway.billed(requestId)).toMatchObject({ outcome: 'upstream_failed' })
 })
 
 const look = { name: 'look', input_schema: { type: 'object', properties: {} } }
@@ -371,7 +264,7 @@ test('calls come as blocks, and their results go back to the engine under the sa
     ],
   })
   expect(second.status).toBe(200)
-  const sent = received[0]?.body['messages'] as Json[]
+  const sent = gateway.heard()[0]?.body['messages'] as Json[]
   expect(sent.slice(1)).toEqual([
     {
       role: 'assistant',
@@ -430,7 +323,7 @@ const agentRequest = {
 
 test('a coding agent is served: system blocks, many tools, cache_control everywhere, beta headers that nobody knows', async () => {
   const { status, events } = await post('/v1/messages?beta=true', agentRequest, {
-    authorization: `Bearer ${key}`,
+    authorization: `Bearer ${gateway.key}`,
     'anthropic-beta': 'claude-code-20250219,interleaved-thinking-2025-05-14,from-the-future-2030',
     'anthropic-dangerous-direct-browser-access': 'true',
     'user-agent': 'agent/1.0 (external, cli)',
@@ -439,7 +332,7 @@ test('a coding agent is served: system blocks, many tools, cache_control everywh
   })
   expect(status).toBe(200)
   expect(events.at(-1)?.type).toBe('message_stop')
-  const body = received[0]?.body ?? {}
+  const body = gateway.heard()[0]?.body ?? {}
   expect(body['messages']).toEqual([
     { role: 'system', content: 'You are an agent.\n\nWork in this folder.' },
     {
@@ -453,9 +346,9 @@ test('a coding agent is served: system blocks, many tools, cache_control everywh
 })
 
 test('the version is not asked for, and a key is taken in either header', async () => {
-  const noVersion = { 'anthropic-version': '', authorization: `Bearer ${key}` }
+  const noVersion = { 'anthropic-version': '', authorization: `Bearer ${gateway.key}` }
   expect((await ask({}, noVersion)).status).toBe(200)
-  expect((await ask({}, { 'x-api-key': key })).status).toBe(200)
+  expect((await ask({}, { 'x-api-key': gateway.key })).status).toBe(200)
 })
 
 const refusals = [
@@ -531,17 +424,17 @@ test('an engine that can count does, of the very prompt that it would answer, an
   const counted = await count('counts')
   expect(counted.json).toEqual({ input_tokens: exactTokens })
   expect(counted.headers.get('x-token-count')).toBe('exact')
-  const [asked] = received
+  const [asked] = gateway.heard()
   expect(asked?.path).toBe('/tokenize')
   await post('/v1/messages', { ...agentRequest, model: 'counts' })
-  const chat = received[0]?.body ?? {}
+  const chat = gateway.heard()[0]?.body ?? {}
   expect(asked?.body).toEqual({
     model: 'counts',
     messages: chat['messages'],
     tools: chat['tools'],
     reasoning_effort: chat['reasoning_effort'],
   })
-  const events = await database.transaction(platformScope, (tx) =>
+  const events = await gateway.inDatabase((tx) =>
     sql`SELECT 1 FROM usage_events WHERE request_id = ${counted.requestId}`.execute(tx),
   )
   expect(events.rows).toEqual([])

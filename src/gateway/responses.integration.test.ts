@@ -1,27 +1,24 @@
 /** The Responses API over HTTP and WebSocket, by OpenAI's own client where it can, over real PostgreSQL, the real journal and a scripted engine. */
-import fs from 'node:fs'
-import { createServer, type Server, type ServerResponse } from 'node:http'
-import { connect, type AddressInfo, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { sql } from 'kysely'
+import { connect, type Socket } from 'node:net'
 import OpenAI from 'openai'
 import { ResponsesWS } from 'openai/resources/responses/ws'
 import type { ResponseStreamEvent } from 'openai/resources/responses/responses'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
-import { readConfig } from '../app/config.ts'
-import type { Role } from '../app/lifecycle.ts'
-import { loadSecrets, secretPath } from '../app/secrets.ts'
-import { startGateway } from '../app/wire-gateway.ts'
-import { addModel, importShippedCatalogue } from '../catalog/catalog.ts'
-import { addExternalEngine } from '../fleet/fleet.ts'
-import { createApiKey, createProject, createTenant, revokeApiKey } from '../identity/identity.ts'
-import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
+import {
+  doneEvent,
+  gatewayForTests,
+  toEvent,
+  type BilledUsage,
+  type EngineHears,
+  type EngineSays,
+  type GatewayForTests,
+  type KeyForTests,
+} from '../../test/gateway-for-tests.ts'
+import { revokeApiKey } from '../identity/identity.ts'
 
 type Delta = Readonly<Record<string, unknown>>
-/** What the engine says, and how it ends: `hold` never does, `cut` closes without an end. */
+/** What the engine says, and how it ends: `hold` waits until it is let go, `cut` closes without an end. */
 interface Script {
   readonly deltas: readonly Delta[]
   readonly ending: 'stop' | 'length' | 'tool_calls' | 'hold' | 'cut'
@@ -56,154 +53,55 @@ const scripts: Readonly<Record<string, Script>> = {
   cut: { deltas: text, ending: 'cut' },
 }
 
-let place: TestDatabase
-let database: Database
-let gateway: Role
-let directory: string
-let engine: Server
-const asked: Record<string, unknown>[] = []
-const held = new Set<ServerResponse>()
+let gateway: GatewayForTests
 let key: string
 let otherKey: string
-let shortLived: { tenantId: string; apiKeyId: string; secret: string }
+let shortLived: KeyForTests
+/** What the engine was asked last. */
+let asked: EngineHears
+const letGo = Promise.withResolvers<void>()
 
 beforeAll(async () => {
-  engine = createServer((request, response) => {
-    let body = ''
-    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
-    request.on('end', () => {
-      if (request.method !== 'POST') return void response.end('{"data":[]}')
-      const wanted: Record<string, unknown> = JSON.parse(body)
-      asked.push(wanted)
-      return say(scripts[String(wanted['model'])] ?? scripts['text'], response)
-    })
+  gateway = await gatewayForTests({
+    script: say,
+    priceListId: 'standard',
+    models: Object.keys(scripts).map((id) => ({ id, category: 'chat' })),
+    gateway: { bodyBytesMax: 64 * 1024, corsOrigins: ['https://console.example'] },
   })
-  await new Promise<void>((resolve) => engine.listen(0, '127.0.0.1', resolve))
-  place = await (await postgresForTests()).createDatabase()
-  directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-responses-'))
-  const config = readConfig(
-    {
-      dataDirectory: directory,
-      logLevel: 'silent',
-      gateway: { port: 0, bodyBytesMax: 64 * 1024, corsOrigins: ['https://console.example'] },
-      database: { appUrl: place.appUrl },
-    },
-    {},
-  )
-  const secrets = loadSecrets(secretPath(config))
-  const pepper = { version: 1, key: secrets.peppers.get(1) ?? Buffer.alloc(0) }
-  database = openDatabase({
-    url: place.appUrl,
-    connectionsMax: 2,
-    statementTimeoutMs: 5_000,
-    applicationName: 'test',
-    onError: () => {},
-  })
-  const engineUrl = `http://127.0.0.1:${(engine.address() as AddressInfo).port}`
-  await database.transaction(platformScope, async (tx) => {
-    await importShippedCatalogue(tx, [])
-    const createKey = async (tenantName: string) => {
-      const tenant = await createTenant(tx, { name: tenantName, priceListId: 'standard' })
-      const project = await createProject(tx, tenant.id, 'p')
-      const made = await createApiKey(
-        tx,
-        { tenantId: tenant.id, projectId: project.id, name: 'k' },
-        pepper,
-      )
-      return { tenantId: tenant.id, apiKeyId: made.key.id, secret: made.secret }
-    }
-    key = (await createKey('A')).secret
-    otherKey = (await createKey('B')).secret
-    shortLived = await createKey('C')
-    for (const id of Object.keys(scripts)) {
-      await addModel(
-        tx,
-        {
-          id,
-          category: 'chat',
-          contextWindowTokens: 1_000,
-          capabilities: [],
-          weightSources: [],
-          weightSha256: null,
-        },
-        { unpriced: false },
-      )
-      await addExternalEngine(tx, {
-        modelId: id,
-        engineKind: 'openai-compatible',
-        baseUrl: engineUrl,
-        engineModel: id,
-        sealKey: undefined,
-      })
-    }
-  })
-  gateway = await startGateway(config)
+  key = gateway.key
+  otherKey = (await gateway.makeKey({ owner: await gateway.makeOwner('B') })).secret
+  shortLived = await gateway.makeKey()
 }, 120_000)
 
-afterAll(async () => {
-  for (const response of held) response.destroy()
-  await gateway?.drain()
-  await gateway?.stop()
-  engine?.closeAllConnections()
-  engine?.close()
-  await database?.close()
-  await place?.close()
-  fs.rmSync(directory, { recursive: true, force: true })
-})
+afterAll(() => gateway?.close())
 
-function say(script: Script | undefined, response: ServerResponse): void {
-  const write = (chunk: object): void => {
-    response.write(
-      `data: ${JSON.stringify({ id: 'x', object: 'chat.completion.chunk', ...chunk })}\n\n`,
-    )
-  }
-  const choice = (delta: Delta, finish_reason: string | null): object => ({
-    choices: [{ index: 0, delta, finish_reason }],
-  })
-  response.writeHead(200, { 'content-type': 'text/event-stream' })
-  for (const delta of script?.deltas ?? []) write(choice(delta, null))
-  if (script?.ending === 'hold') return void held.add(response)
-  if (script?.ending === 'cut') return void response.end()
-  write(choice({}, script?.ending ?? 'stop'))
-  write({
-    choices: [],
-    usage: { prompt_tokens: 9, completion_tokens: script?.deltas.length, total_tokens: 13 },
-  })
-  return void response.end('data: [DONE]\n\n')
+function say(heard: EngineHears): EngineSays {
+  asked = heard
+  return { pieces: tell(scripts[String(heard.body['model'])] ?? { deltas: text, ending: 'stop' }) }
+}
+
+async function* tell({ deltas, ending }: Script): AsyncIterable<string> {
+  const chunk = (rest: object): string =>
+    toEvent({ id: 'x', object: 'chat.completion.chunk', ...rest })
+  const choice = (delta: Delta, finish_reason: string | null): string =>
+    chunk({ choices: [{ index: 0, delta, finish_reason }] })
+  for (const delta of deltas) yield choice(delta, null)
+  if (ending === 'cut') return
+  if (ending === 'hold') await letGo.promise
+  yield choice({}, ending === 'hold' ? 'stop' : ending)
+  const usage = { prompt_tokens: 9, completion_tokens: deltas.length, total_tokens: 13 }
+  yield chunk({ choices: [], usage })
+  yield doneEvent
 }
 
 const client = (secret = key): OpenAI =>
   new OpenAI({ apiKey: secret, baseURL: `${gateway.url}/v1`, maxRetries: 0 })
 
-async function post(body: Record<string, unknown>, secret = key): Promise<Response> {
-  return fetch(`${gateway.url}/v1/responses`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'text', input: 'Tell me a story.', ...body }),
-  })
-}
+const post = (body: Record<string, unknown>, secret = key): Promise<Response> =>
+  gateway.post('/v1/responses', { model: 'text', input: 'Tell me a story.', ...body }, secret)
 
-interface Billed {
-  readonly outcome: string
-  readonly input_tokens: bigint
-  readonly output_tokens: bigint
-  readonly endpoint: string
-}
-
-/** The ledger's own row, once it has arrived. */
-async function billed(responseId: string): Promise<Billed> {
-  const requestId = responseId.replace(/^resp_/, 'req_')
-  for (let tries = 0; tries < 200; tries += 1) {
-    const { rows } = await database.transaction(platformScope, (tx) =>
-      sql<Billed>`SELECT outcome, input_tokens, output_tokens, endpoint FROM usage_events WHERE request_id = ${requestId}`.execute(
-        tx,
-      ),
-    )
-    if (rows[0]) return rows[0]
-    await new Promise((resolve) => setTimeout(resolve, 25))
-  }
-  throw new Error(`${requestId} was never billed`)
-}
+const billed = (responseId: string): Promise<BilledUsage> =>
+  gateway.billed(responseId.replace(/^resp_/, 'req_'))
 
 async function collect(stream: AsyncIterable<ResponseStreamEvent>): Promise<ResponseStreamEvent[]> {
   const events: ResponseStreamEvent[] = []
@@ -273,7 +171,7 @@ test('a whole response has every field that the SDK knows, keeps nothing, and is
     status: 'completed',
     content: [{ type: 'output_text', text: 'Once upon a time', annotations: [] }],
   })
-  expect(asked.at(-1)?.['messages']).toEqual([
+  expect(asked.body['messages']).toEqual([
     { role: 'system', content: 'Be brief.' },
     { role: 'user', content: 'Tell me a story.' },
   ])
@@ -352,7 +250,7 @@ test("the SDK's own accumulator follows functions, custom tools and text, and en
   )
   expect(input.length).toBeGreaterThan(1)
   expect(input.join('')).toBe('ls \né')
-  expect(asked.at(-1)?.['tools']).toMatchObject([
+  expect(asked.body['tools']).toMatchObject([
     { function: { name: 'get_weather' } },
     { function: { name: 'shell', parameters: { required: ['input'] } } },
   ])
@@ -387,7 +285,7 @@ test('what a model did comes back as one turn, with its calls, their results and
     ],
   })
   expect(response.status).toBe(200)
-  expect(asked.at(-1)?.['messages']).toEqual([
+  expect(asked.body['messages']).toEqual([
     { role: 'user', content: 'Hi' },
     {
       role: 'assistant',
@@ -495,7 +393,7 @@ test('reasoning travels sealed: its own tenant can send it back, another cannot,
       secret,
     )
   expect((await sendBack(thought.encrypted_content, key)).status).toBe(200)
-  expect(asked.at(-1)?.['messages']).toMatchObject([
+  expect(asked.body['messages']).toMatchObject([
     {},
     { role: 'assistant', content: 'Hello.', reasoning_content: 'I count sheep.' },
     {},
@@ -535,7 +433,7 @@ test('a client that asks for a summary is shown the reasoning in the form of one
     type: 'reasoning',
     summary: [{ type: 'summary_text', text: 'I count sheep.' }],
   })
-  expect(asked.at(-1)).toMatchObject({ reasoning_effort: 'low' })
+  expect(asked.body).toMatchObject({ reasoning_effort: 'low' })
 })
 
 const refusals = [
@@ -645,7 +543,7 @@ function talk(
     readonly headers?: Record<string, string>
   } = {},
 ): Talk {
-  const url = `${String(gateway.url).replace('http', 'ws')}/v1/responses`
+  const url = `${gateway.url.replace('http', 'ws')}/v1/responses`
   const headers = options.headers ?? { authorization: `Bearer ${key}` }
   const socket = new WebSocket(url, [...(options.protocols ?? [])], { headers })
   const heard: Record<string, unknown>[] = []
@@ -690,13 +588,9 @@ function refusedUpgrade(
   headers: Record<string, string>,
   protocols: readonly string[] = [],
 ): Promise<{ readonly status: number; readonly requestId: string; readonly body: unknown }> {
-  const socket = new WebSocket(
-    `${String(gateway.url).replace('http', 'ws')}${path}`,
-    [...protocols],
-    {
-      headers,
-    },
-  )
+  const socket = new WebSocket(`${gateway.url.replace('http', 'ws')}${path}`, [...protocols], {
+    headers,
+  })
   return new Promise((resolve, reject) => {
     socket.on('error', () => {})
     socket.once('open', () => reject(new Error('the socket opened')))
@@ -780,8 +674,7 @@ test('a client that drops its socket in the middle of an answer pays for what wa
   const { response } = first as { response: { id: string } }
   for (let word = 0; word < 4;)
     if ((await socket.next())['type'] === 'response.output_text.delta') word += 1
-  const engineSide = [...held].at(-1)
-  const stopped = new Promise((resolve) => engineSide?.once('close', resolve))
+  const stopped = asked.closed
   socket.socket.terminate()
   expect(await billed(response.id)).toMatchObject({ outcome: 'client_left', output_tokens: 4n })
   await stopped
@@ -860,7 +753,7 @@ test('an offer of HTTP/2, and a broken handshake, are answered as HTTP/1.1', asy
 })
 
 function raw(request: string): Promise<string> {
-  const { port } = new URL(String(gateway.url))
+  const { port } = new URL(gateway.url)
   const socket = connect(Number(port), '127.0.0.1')
   let answer = ''
   return new Promise((resolve, reject) => {
@@ -876,7 +769,7 @@ function raw(request: string): Promise<string> {
 }
 
 test('a tenant has as many sockets as are its share, and gets another when one closes', async () => {
-  const { port } = new URL(String(gateway.url))
+  const { port } = new URL(gateway.url)
   const open = async (): Promise<{ readonly socket: Socket; readonly status: string }> => {
     const socket = connect(Number(port), '127.0.0.1')
     socket.on('error', () => {})
@@ -914,15 +807,9 @@ test('a tenant has as many sockets as are its share, and gets another when one c
 })
 
 test('a receipt that was asked for stands in the last event, once the request is settled', async () => {
-  const response = await fetch(`${gateway.url}/v1/responses`, {
-    method: 'POST',
-    headers: {
-      authorization: `Bearer ${key}`,
-      'content-type': 'application/json',
-      'x-receipt': 'true',
-    },
-    body: JSON.stringify({ model: 'text', input: 'Hi', stream: true }),
-  })
+  const body = { model: 'text', input: 'Hi', stream: true }
+  const headers = { 'x-receipt': 'true' }
+  const response = await gateway.post('/v1/responses', body, { headers })
   const events = (await response.text()).trim().split('\n\n')
   expect(events.filter((event) => event.includes('"receipt":"'))).toEqual(events.slice(-1))
 })
@@ -937,8 +824,8 @@ test('a key that is revoked while its socket is open asks for nothing more', asy
   const socket = talk({ headers: { authorization: `Bearer ${shortLived.secret}` } })
   socket.send(create)
   await socket.until(isOver)
-  await database.transaction(platformScope, (tx) =>
-    revokeApiKey(tx, shortLived.tenantId, shortLived.apiKeyId, Date.now()),
+  await gateway.inDatabase((tx) =>
+    revokeApiKey(tx, gateway.owner.tenantId, shortLived.id, Date.now()),
   )
   let last: Record<string, unknown> | undefined
   for (let tries = 0; tries < 200 && last?.['type'] !== 'error'; tries += 1) {
@@ -955,12 +842,9 @@ test('a gateway that drains lets the response under way end, and says why it clo
   await new Promise((resolve) => idle.socket.once('open', resolve))
   busy.send({ ...create, model: 'hold' })
   await busy.until(/^response\.output_text\.delta$/)
-  const drained = gateway.drain()
+  const drained = gateway.gateways[0]?.drain()
   expect(await idle.closed).toEqual([1012, 'This gateway restarts. Connect again.'])
-  const engineSide = [...held].at(-1)
-  engineSide?.end(
-    `data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })}\n\ndata: [DONE]\n\n`,
-  )
+  letGo.resolve()
   expect((await busy.until(isOver)).at(-1)).toMatchObject({ type: 'response.completed' })
   expect((await busy.closed)[0]).toBe(1012)
   await drained

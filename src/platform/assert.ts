@@ -7,8 +7,3 @@ export class AssertionFailed extends Error {
 export function assert(condition: unknown, sentence: string): asserts condition {
   if (!condition) throw new AssertionFailed(sentence)
 }
-
-/** Makes a `switch` over a closed union complete: a forgotten case does not compile. */
-export function unreachable(value: never): never {
-  throw new AssertionFailed(`unreachable case: ${String(value)}`)
-}

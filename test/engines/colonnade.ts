@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import OpenAI from 'openai'
 import { z } from 'zod'
-import { control, root, startPlatform } from '../e2e/platform.ts'
+import { control, root, startPlatform, type Platform } from '../e2e/platform.ts'
 import { keepWeights, seedWeights } from '../e2e/seed-weights.ts'
 import { until } from '../e2e/until.ts'
 import type { Offer, RealEngine } from './engine.ts'
@@ -39,10 +39,7 @@ export interface Colonnade {
 export async function startColonnade(): Promise<Colonnade> {
   const dataDirectory = mkdtempSync(join(tmpdir(), 'colonnade-engines-'))
   seedWeights(dataDirectory)
-  const platform = await startPlatform({
-    dataDirectory,
-    environment: { COLONNADE_DISCOVERY: 'false' },
-  })
+  const platform = await start(dataDirectory)
   const { apiUrl, controlUrl, apiKey = '', adminToken = '' } = platform.ready
   const call = (method: string, path: string, body?: unknown): Promise<unknown> =>
     control({ controlUrl, adminToken }, method, `/api/v1${path}`, body)
@@ -82,6 +79,15 @@ export async function startColonnade(): Promise<Colonnade> {
     }
   } catch (error) {
     await stop()
+    throw error
+  }
+}
+
+async function start(dataDirectory: string): Promise<Platform> {
+  try {
+    return await startPlatform({ dataDirectory, environment: { COLONNADE_DISCOVERY: 'false' } })
+  } catch (error) {
+    rmSync(dataDirectory, { recursive: true, force: true })
     throw error
   }
 }

@@ -170,7 +170,7 @@ export function createTrafficJudge(document: ApiDocument): TrafficJudge {
           ? undefined
           : document.paths[template]?.[method === 'HEAD' ? 'get' : method.toLowerCase()]
       if (!operation) {
-        judgeUnknown(exchange, template === undefined ? 404 : 405, complain)
+        judgeUnknown(exchange, isSocketOnly(document, template) ? 404 : 405, complain)
         return complaints
       }
       const described = operation.responses[status]
@@ -190,6 +190,12 @@ export function createTrafficJudge(document: ApiDocument): TrafficJudge {
       return validate(schema, value).map((error) => `${path}, ${by}: ${error}`)
     },
   }
+}
+
+/** Nobody answers there in plain HTTP. */
+function isSocketOnly(document: ApiDocument, template: string | undefined): boolean {
+  const operations = Object.values(document.paths[template ?? ''] ?? {})
+  return operations.every((operation) => operation['x-websocket'] !== undefined)
 }
 
 interface Validators {
@@ -217,10 +223,17 @@ function createValidators(document: ApiDocument): Validators {
   return { validate: create(false), validateText: create(true) }
 }
 
-/** Of the branches of a union that did not match, the one that came furthest says most. */
+/** Of a union only the branch that was meant: the others are of another `type`. What lies deepest says most. */
 function describe(errors: readonly ErrorObject[]): readonly string[] {
+  const otherBranches = errors
+    .filter(({ keyword, instancePath }) => keyword === 'const' && instancePath.endsWith('/type'))
+    .map(({ schemaPath }) => schemaPath.replace(/properties\/type\/const$/, ''))
+  const meant = errors.filter(
+    ({ schemaPath }) => !otherBranches.some((branch) => schemaPath.startsWith(branch)),
+  )
+  const hasMore = meant.some(({ keyword }) => keyword !== 'oneOf' && keyword !== 'anyOf')
   const depth = ({ instancePath }: ErrorObject): number => instancePath.split('/').length
-  return errors
+  return (hasMore ? meant : errors)
     .toSorted((one, other) => depth(other) - depth(one))
     .slice(0, complaintsMax)
     .map(({ instancePath, message, params }) => {

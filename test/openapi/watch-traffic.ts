@@ -1,5 +1,5 @@
 /**
- * Listens to every `fetch` of this process that goes to one origin, from the outside: neither the client nor the gateway notices. Node's client tells
+ * Listens to every `fetch` of this process that a gateway answers, from the outside: neither the client nor the gateway notices. Node's client tells
  * of each request and of each piece that goes and comes (`undici:request:*` of node:diagnostics_channel).
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
@@ -7,7 +7,6 @@ import type { ObservedExchange } from './exchange.ts'
 
 interface Told {
   readonly request: {
-    readonly origin: string
     readonly method: string
     readonly path: string
     readonly headers: string | readonly string[]
@@ -16,9 +15,13 @@ interface Told {
   readonly response?: { readonly statusCode: number; readonly headers: readonly Buffer[] }
 }
 
+/** Larger exchanges are passed over, so that tests of large bodies keep their memory. */
+const bytesMax = 4 * 1024 * 1024
+
 interface Heard {
   readonly requestPieces: Buffer[]
   readonly pieces: Buffer[]
+  bytes: number
   response?: Told['response']
 }
 
@@ -27,41 +30,47 @@ export interface TrafficWatch {
   stop(): void
 }
 
-export function watchTraffic(
-  origin: string,
-  tell: (exchange: ObservedExchange) => void,
-): TrafficWatch {
+export function watchTraffic(tell: (exchange: ObservedExchange) => void): TrafficWatch {
   const open = new Map<Told['request'], Heard>()
 
   const finish = (request: Told['request'], isWhole: boolean): void => {
     const heard = open.get(request)
     open.delete(request)
-    if (!heard?.response) return
+    if (!heard?.response || heard.bytes > bytesMax) return
+    const headers = pairsToRecord(heard.response.headers.map(String))
+    if (!isFromGateway(headers)) return
     tell({
       method: request.method,
       path: request.path,
       requestHeaders: pairsToRecord(toPairs(request.headers)),
       requestBody: Buffer.concat(heard.requestPieces),
       status: heard.response.statusCode,
-      headers: pairsToRecord(heard.response.headers.map(String)),
+      headers,
       body: Buffer.concat(heard.pieces),
       isWhole,
     })
   }
 
+  const keep = (heard: Heard | undefined, pieces: Buffer[] | undefined, { chunk }: Told): void => {
+    if (!heard || chunk === undefined) return
+    const piece = Buffer.from(chunk)
+    heard.bytes += piece.length
+    if (heard.bytes <= bytesMax) pieces?.push(piece)
+  }
+
   const listeners: Readonly<Record<string, (told: Told) => void>> = {
-    create({ request }) {
-      if (String(request.origin) === origin) open.set(request, { requestPieces: [], pieces: [] })
-    },
-    bodyChunkSent({ request, chunk }) {
-      if (chunk !== undefined) open.get(request)?.requestPieces.push(Buffer.from(chunk))
+    create: ({ request }) => void open.set(request, { requestPieces: [], pieces: [], bytes: 0 }),
+    bodyChunkSent(told) {
+      const heard = open.get(told.request)
+      keep(heard, heard?.requestPieces, told)
     },
     headers({ request, response }) {
       const heard = open.get(request)
       if (heard) heard.response = response
     },
-    bodyChunkReceived({ request, chunk }) {
-      if (chunk !== undefined) open.get(request)?.pieces.push(Buffer.from(chunk))
+    bodyChunkReceived(told) {
+      const heard = open.get(told.request)
+      keep(heard, heard?.pieces, told)
     },
     trailers: ({ request }) => finish(request, true),
     error: ({ request }) => finish(request, false),
@@ -79,6 +88,11 @@ export function watchTraffic(
       for (const { channel, onMessage } of subscriptions) unsubscribe(channel, onMessage)
     },
   }
+}
+
+/** Engines that stand in for others send other headers. */
+function isFromGateway(headers: Readonly<Record<string, string>>): boolean {
+  return 'openai-version' in headers && 'request-id' in headers && 'x-request-id' in headers
 }
 
 /** undici keeps a request's headers as a list, or as the text that goes over the wire. */

@@ -148,6 +148,7 @@ export async function openJournal(
               'The gateway cannot record usage, so it takes no requests. Another gateway may.',
             internal: `the journal's disk failed: ${error.message}`,
             cause: error,
+            retryAfterMs: 1_000,
           })
     for (const waiting of queue) waiting.reject(failure)
     queue = []
@@ -341,6 +342,7 @@ function closed(): Fault {
     code: 'billing.journal_failed',
     public: 'The gateway has stopped. Another gateway may answer.',
     internal: 'the journal is closed',
+    retryAfterMs: 1_000,
   })
 }
 

@@ -184,7 +184,7 @@ export const embeddingsTooLong: Check = {
     const window = subject.contextWindowTokens
     if (window === undefined) skip('the catalogue declares no context window')
     if (window > overrunTokensMax) skip(`the window is longer than ${overrunTokensMax} tokens`)
-    const input = Array.from({ length: window }, (_, index) => 1_000 + ((index * 7) % 9_000))
+    const input = Array.from({ length: window + 1 }, (_, index) => 1_000 + ((index * 7) % 9_000))
     const body = { model: subject.model, input: input.join(' ') }
     const refused = await api.send({ path, body })
     must(refused.status === 400, `it was ${describeRefusal(refused)}`)

@@ -7,7 +7,7 @@ import { chatBody } from '../prompt.ts'
 const shared = { categories: ['chat'], required: true } as const
 const answerTokens = 160
 
-export const jsonObject: Check = {
+export const jsonFree: Check = {
   ...shared,
   id: 'json.object',
   title: 'an answer in the format json_object is one JSON object',

@@ -48,6 +48,7 @@ const required: ChatFields = {
   max_tokens: callTokens,
   tools: [weather],
   tool_choice: 'required',
+  parallel_tool_calls: false,
 }
 
 export const toolsRequired: Check = {
@@ -63,7 +64,7 @@ export const toolsRequired: Check = {
     must(calls.length > 0, 'no tool was called')
     for (const call of calls) mustBeCall(call)
     const reason = choices[0]?.finish_reason
-    must(reason === 'tool_calls', `the finish reason is not tool_calls`)
+    must(reason === 'tool_calls', 'the finish reason is not tool_calls')
   },
 }
 

@@ -3,6 +3,7 @@
  * or an ARN.
  */
 import type { EngineAdapter, EngineAddress } from '../engine.ts'
+import { Fault } from '../../platform/fault.ts'
 import { createHttpClient } from '../../platform/http/client.ts'
 import { collect, invalid, isRecord, parseWhole } from '../protocol/answer.ts'
 import { bedrockConverse } from '../protocol/bedrock/converse.ts'
@@ -15,7 +16,6 @@ import {
   settingOf,
   unusableKey,
 } from '../protocol/vendor/provider.ts'
-import { Fault } from '../../platform/fault.ts'
 
 const listTimeoutMs = 5_000
 

@@ -30,8 +30,8 @@ export type WireEvent = string | Uint8Array
 
 export interface Fixture {
   readonly shows: Situation
-  /** The page, or the program and its version, that the bytes come from; and the day on which they were taken (`YYYY-MM-DD`). */
-  readonly source: { readonly page: string; readonly date: string }
+  /** What the bytes follow, and since when (`YYYY-MM-DD`): they are written in the shape that the page tells, unless a running program sent them. */
+  readonly source: { readonly page: string; readonly date: string; readonly isRecorded?: true }
   readonly request: EngineRequest
   /** What the engine must have been asked; what is left out is not compared. Names of headers are in lower case. */
   readonly asks?: {

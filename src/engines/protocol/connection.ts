@@ -291,8 +291,8 @@ async function rejection(
     const text = 'The model server is at its limit. Try again shortly.'
     return new Fault({ code: 'capacity.engine_rate_limited', public: text, internal, retryAfterMs })
   }
-  // llama-server, for what it was not started for.
-  if (status === 501) {
+  // llama-server, for what it was not started for; and servers that know the path and not the method.
+  if (status === 501 || status === 405) {
     return new Fault({
       code: 'catalog.capability_missing',
       public: 'The model server of this model is not set up for this task. Ask your provider.',

@@ -82,10 +82,5 @@ export async function respondToChat(answer: Answer<ChatWork>): Promise<void> {
     return
   }
   const body = await gatherChat(parts, options)
-  const processingMs = Math.round(deps.clock.monotonicMs() - exchange.startedMs)
-  await exchange.send(
-    200,
-    { 'content-type': 'application/json', 'openai-processing-ms': String(processingMs) },
-    body,
-  )
+  await exchange.send(200, { 'content-type': 'application/json' }, body)
 }

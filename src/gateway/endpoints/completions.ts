@@ -107,10 +107,5 @@ async function respondWithText(answer: Answer<TextWork>): Promise<void> {
     return
   }
   const body = await gatherCompletion(parts, options)
-  const processingMs = Math.round(deps.clock.monotonicMs() - exchange.startedMs)
-  await exchange.send(
-    200,
-    { 'content-type': 'application/json', 'openai-processing-ms': String(processingMs) },
-    body,
-  )
+  await exchange.send(200, { 'content-type': 'application/json' }, body)
 }

@@ -33,7 +33,14 @@ async function sendModels(exchange: Exchange, deps: GatewayDeps): Promise<void> 
   await exchange.send(
     200,
     { 'content-type': 'application/json' },
-    JSON.stringify({ object: 'list', data }),
+    JSON.stringify({
+      object: 'list',
+      data,
+      // Anthropic's clients page through lists; this one has a single page.
+      has_more: false,
+      first_id: data.at(0)?.id ?? null,
+      last_id: data.at(-1)?.id ?? null,
+    }),
   )
 }
 
@@ -52,12 +59,19 @@ async function sendModel(exchange: Exchange, name: string, deps: GatewayDeps): P
   )
 }
 
-function toWireModel(model: CatalogModel): Record<string, unknown> {
+/** OpenAI's fields, and those of Anthropic that have other names; clients of each pass over the other's. */
+function toWireModel(model: CatalogModel): {
+  readonly id: string
+  readonly [field: string]: unknown
+} {
   return {
     id: model.id,
     object: 'model',
     created: Math.floor(model.createdAtMs / 1_000),
     owned_by: model.ownedBy ?? 'colonnade',
+    type: 'model',
+    display_name: model.id,
+    created_at: new Date(model.createdAtMs).toISOString(),
     context_window: model.contextWindowTokens ?? null,
     capabilities: model.capabilities,
     conformance: toWireBadge(model),

@@ -61,7 +61,8 @@ export function documentationRoutes(described: () => Described): readonly Route[
 
 /** A 304 says the length of what it stands for; its body is left out by Node. */
 function sendAsset(exchange: Exchange, { contentType, body, etag }: Asset): Promise<void> {
-  const isKnown = exchange.headers['if-none-match'] === etag
+  // A list may come, and proxies that compress mark a tag as weak.
+  const isKnown = exchange.headers['if-none-match']?.includes(etag) === true
   const headers = { etag, 'cache-control': cacheControl }
   if (isKnown) return exchange.send(304, headers, body)
   return exchange.send(200, { 'content-type': contentType, ...headers }, body)

@@ -296,7 +296,15 @@ function renderSocket(doc: SocketDoc, failures: Record<string, unknown>): Record
   }
 }
 
-const socketFailures: FailingDoc = { faults: ['capacity.draining', 'limits.rate_exceeded'] }
+/** Who does not ask for a socket finds nothing at its address, or another method. */
+const socketFailures: FailingDoc = {
+  faults: [
+    'capacity.draining',
+    'limits.rate_exceeded',
+    'client.route_not_found',
+    'client.method_not_allowed',
+  ],
+}
 
 function requestShapes(
   docs: readonly OperationDoc[],

@@ -44,6 +44,7 @@ const headers = {
   'openai-processing-ms': {
     description: 'Milliseconds from the arrival of the request to the head of the answer.',
     schema: count,
+    isCertain: true,
   },
   'x-ratelimit-limit-requests': limitHeader('The size', 'requests'),
   'x-ratelimit-remaining-requests': limitHeader('What is left', 'requests'),
@@ -115,13 +116,13 @@ export type HeaderName = keyof typeof headers
 export const commonHeaders: readonly HeaderName[] = [
   'x-request-id',
   'request-id',
+  'openai-processing-ms',
   'openai-version',
   'x-content-type-options',
 ]
 
 /** Those of whatever is metered: on a success, and on a refusal that came after the limits were looked at. */
 export const meteredHeaders: readonly HeaderName[] = [
-  'openai-processing-ms',
   'x-ratelimit-limit-requests',
   'x-ratelimit-remaining-requests',
   'x-ratelimit-reset-requests',

@@ -53,16 +53,22 @@ function override(context: {
   // Every integer has these; they say nothing.
   if (jsonSchema['minimum'] === Number.MIN_SAFE_INTEGER) delete jsonSchema['minimum']
   if (jsonSchema['maximum'] === Number.MAX_SAFE_INTEGER) delete jsonSchema['maximum']
-  if (isListOrText(zodSchema)) {
-    const list = { ...jsonSchema }
+  const shorthand = shorthandOf(zodSchema)
+  if (shorthand) {
+    const full = { ...jsonSchema }
     for (const key of Object.keys(jsonSchema)) delete jsonSchema[key]
-    jsonSchema['anyOf'] = [{ type: 'string' }, list]
+    jsonSchema['anyOf'] = [shorthand, full]
   }
 }
 
-/** A list behind a preprocessing is one for which a text may stand, as in Anthropic's dialect. */
-function isListOrText(schema: z.core.$ZodTypes): boolean {
+/**
+ * What a preprocessing takes beside what it makes: in Anthropic's dialect, a text in place of a list of blocks; in a form, a field that is left empty in
+ * place of one that is left out.
+ */
+function shorthandOf(schema: z.core.$ZodTypes): JsonSchema | undefined {
   const { def } = schema._zod
-  if (def.type !== 'pipe') return false
-  return def.in._zod.def.type === 'transform' && def.out._zod.def.type === 'array'
+  if (def.type !== 'pipe' || def.in._zod.def.type !== 'transform') return undefined
+  const made = def.out._zod.def.type
+  if (made === 'array') return { type: 'string' }
+  return made === 'optional' ? { const: '' } : undefined
 }

@@ -6,7 +6,7 @@ import type { EngineTask, TaskKind } from '../../engines/engine.ts'
 import type { Principal } from '../../identity/principal.ts'
 import { Fault } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
-import type { Need, Work } from '../work.ts'
+import type { Work } from '../work.ts'
 
 export interface OfferedModel {
   readonly model: CatalogModel
@@ -29,11 +29,22 @@ export function resolveModel(
 ): OfferedModel {
   const model = findModel(caller, work, deps)
   const task = work.tasks.find((candidate) => canDo(model, candidate.kind))
-  if (!task) throw capabilityMissing(work.tasks[0].kind, model, deps)
+  if (!task) {
+    const { kind } = work.tasks[0]
+    const words = `do ${taskNames[kind]}`
+    const isMetBy = (other: CatalogModel): boolean => canDo(other, kind)
+    const missing = { capability: kind, words, param: 'model', isMetBy }
+    throw capabilityMissing(missing, model, { caller, deps })
+  }
   // Only what a model would pass over in silence: many models that operators add name no capabilities at all, so tools and the like are
   // left to the engine, which refuses or not; but a picture that is not looked at makes an answer about nothing.
   const need = work.needs?.find(({ capability }) => !model.capabilities.includes(capability))
-  if (need) throw needMissing(need, model, { caller, deps })
+  if (need) {
+    const { capability } = need
+    const words = `take ${needNames[capability] ?? capability}`
+    const isMetBy = (other: CatalogModel): boolean => other.capabilities.includes(capability)
+    throw capabilityMissing({ ...need, words, isMetBy }, model, { caller, deps })
+  }
   const price = deps.catalogue().priceOf(caller.priceListId, model.id, deps.clock.nowMs())
   if (!price) {
     throw new Fault({
@@ -99,48 +110,35 @@ const taskNames: Readonly<Record<TaskKind, string>> = {
   image: 'images',
 }
 
-/** Names what is missing and how to come by it: a model of this caller's that has it, or what an operator adds. */
-function capabilityMissing(
-  kind: TaskKind,
-  model: CatalogModel,
-  deps: Pick<GatewayDeps, 'catalogue'>,
-): Fault {
-  const isOffered = deps
-    .catalogue()
-    .list()
-    .some((other) => canDo(other, kind))
-  const remedy = isOffered
-    ? 'GET /v1/models lists the models that do, by their capabilities.'
-    : `No model here does: an operator adds an engine that does with 'colonnade engine add'.`
-  return new Fault({
-    code: 'catalog.capability_missing',
-    public: `The model ${model.id} does not do ${taskNames[kind]}. ${remedy}`,
-    param: 'model',
-    details: { capability: kind },
-  })
-}
-
 const needNames: Readonly<Record<string, string>> = {
   vision: 'images',
   audio: 'sounds',
   files: 'files',
 }
 
-function needMissing(
-  { capability, param }: Need,
+/** Names what is missing and how to come by it: a model of this caller's that has it, or what an operator adds. */
+function capabilityMissing(
+  missing: {
+    readonly capability: string
+    /** What the model does not do, in words. */
+    readonly words: string
+    readonly param: string
+    readonly isMetBy: (model: CatalogModel) => boolean
+  },
   model: CatalogModel,
   { caller, deps }: { readonly caller: Principal; readonly deps: Pick<GatewayDeps, 'catalogue'> },
 ): Fault {
+  const { capability, words, param, isMetBy } = missing
   const isOffered = deps
     .catalogue()
     .list()
-    .some((other) => other.capabilities.includes(capability) && mayUse(caller, other))
+    .some((other) => isMetBy(other) && mayUse(caller, other))
   const remedy = isOffered
-    ? `GET /v1/models lists the models that do, with '${capability}' among their capabilities.`
-    : `No model here does: an operator adds one with '${capability}' among its capabilities.`
+    ? 'GET /v1/models lists the models that do, by their capabilities.'
+    : `No model that you may use does: an operator adds one that has the capability '${capability}'.`
   return new Fault({
     code: 'catalog.capability_missing',
-    public: `The model ${model.id} does not take ${needNames[capability] ?? capability}. ${remedy}`,
+    public: `The model ${model.id} does not ${words}. ${remedy}`,
     param,
     details: { capability },
   })

@@ -22,7 +22,7 @@ const streamHeaders = {
 export async function streamAnswer(options: {
   readonly exchange: Pick<
     Exchange,
-    'requestId' | 'startedMs' | 'signal' | 'streamStarted' | 'startStream' | 'write' | 'endStream'
+    'requestId' | 'signal' | 'streamStarted' | 'startStream' | 'write' | 'endStream'
   >
   readonly parts: AsyncIterable<StreamPart>
   readonly encode: (part: StreamPart) => string
@@ -34,8 +34,7 @@ export async function streamAnswer(options: {
   const { exchange, encode, clock } = options
   const start = (): void => {
     if (exchange.streamStarted) return
-    const processingMs = Math.round(clock.monotonicMs() - exchange.startedMs)
-    exchange.startStream({ ...streamHeaders, 'openai-processing-ms': String(processingMs) })
+    exchange.startStream(streamHeaders)
   }
   let lastWriteMs = clock.monotonicMs()
   const keepAlive = (): void => {

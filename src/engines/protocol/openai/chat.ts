@@ -18,6 +18,7 @@ import { createEventReader } from '../sse.ts'
 import { fromWireUsage } from './usage.ts'
 
 const toolCallsMax = 128
+const logprobMin = -9999
 /** As long as one that a request may name. */
 const stopCharactersMax = 1_000
 
@@ -229,7 +230,8 @@ function fromLogprob(wire: Record<string, unknown>): Omit<TokenLogprob, 'top_log
   const bytes = wire['bytes']
   return {
     token: typeof wire['token'] === 'string' ? wire['token'] : '',
-    logprob: toNumber(wire['logprob'], -9999),
+    // What is impossible, and what is no logarithm of a probability, JSON cannot always say; OpenAI says it with this number.
+    logprob: Math.min(Math.max(toNumber(wire['logprob'], logprobMin), logprobMin), 0),
     bytes: Array.isArray(bytes) ? bytes.filter((byte) => typeof byte === 'number') : null,
   }
 }

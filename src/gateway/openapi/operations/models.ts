@@ -9,8 +9,19 @@ const model: NamedSchema = {
     object: z.literal('model'),
     created: seconds,
     owned_by: z.string(),
+    type: z.literal('model'),
+    display_name: z.string(),
+    created_at: z.iso.datetime(),
     context_window: z.number().int().min(1).nullable(),
     capabilities: z.array(z.string()),
+    conformance: z
+      .object({
+        verdict: z.enum(['passed', 'partial', 'failed']),
+        date: z.string(),
+        suite_version: z.string(),
+      })
+      .nullable()
+      .describe('How the model did in the shipped suite of checks, where it ran.'),
   }),
 }
 
@@ -24,7 +35,13 @@ export const listModelsDoc: OperationDoc = {
         {
           type: 'application/json',
           name: 'ModelList',
-          schema: z.object({ object: z.literal('list'), data: z.array(model.schema) }),
+          schema: z.object({
+            object: z.literal('list'),
+            data: z.array(model.schema),
+            has_more: z.literal(false),
+            first_id: z.string().nullable(),
+            last_id: z.string().nullable(),
+          }),
         },
       ],
     },

@@ -107,6 +107,7 @@ const response: NamedSchema = {
       .nullable(),
     user: z.string().nullable(),
     metadata: z.record(z.string(), z.string()),
+    access_programs: z.null(),
     ...besides,
   }),
 }

@@ -88,15 +88,18 @@ export const openAiErrors: ErrorDialect = {
   event: (fault) => `data: ${JSON.stringify(toWireError(fault))}\n\n`,
 }
 
+const repeated: ReadonlySet<number> = new Set([402, 409, 429, 503])
+const money: ReadonlySet<FaultCode> = new Set(['limits.quota_exhausted', 'limits.payment_required'])
+
 export function errorHeaders(fault: Fault): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': 'application/json; charset=utf-8' }
   if (fault.status === 401) headers['www-authenticate'] = 'Bearer'
   if (fault.retryAfterMs !== undefined) {
     headers['retry-after'] = String(Math.max(1, Math.ceil(fault.retryAfterMs / 1_000)))
     headers['retry-after-ms'] = String(Math.ceil(fault.retryAfterMs))
-  } else if (fault.status === 429 || fault.status === 402 || fault.status === 409) {
-    // SDKs repeat every 409 and 429 by themselves; this one stays.
-    headers['x-should-retry'] = 'false'
   }
+  // SDKs repeat every 409, 429 and 503 by themselves. What waiting does not cure stays, and money comes back too late for a program to wait.
+  const stays = fault.retryAfterMs === undefined && repeated.has(fault.status)
+  if (stays || money.has(fault.code)) headers['x-should-retry'] = 'false'
   return headers
 }

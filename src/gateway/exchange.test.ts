@@ -1,0 +1,92 @@
+/** The bounds of one exchange over a real connection, with limits so short that a test can wait for them. */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { afterEach, expect, test } from 'vitest'
+import { openExchange, type Exchange } from './exchange.ts'
+
+let closing: (() => void)[] = []
+afterEach(() => {
+  for (const close of closing) close()
+  closing = []
+})
+
+const limits = {
+  bodyBytesMax: 1024 * 1024,
+  bodyTimeoutMs: 100,
+  stalledReaderMs: 100,
+  totalTimeoutMs: 60_000,
+}
+
+/** A client that sends `bytes` and then reads only when it is told to; and the exchange that it began. */
+async function begin(
+  bytes: string,
+  changes: Partial<typeof limits> = {},
+): Promise<{ readonly exchange: Exchange; readonly client: Socket }> {
+  const begun = Promise.withResolvers<Exchange>()
+  const server = createServer((request: IncomingMessage, response: ServerResponse) => {
+    const exchange = openExchange({
+      request,
+      response,
+      requestId: 'req_1',
+      ip: '127.0.0.1',
+      startedMs: 0,
+      elapsedMs: () => 0,
+      commonHeaders: {},
+      limits: { ...limits, ...changes },
+    })
+    closing.push(() => exchange.close())
+    begun.resolve(exchange)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  // Listening on TCP, so the address is not a path.
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  client.on('error', () => {})
+  client.pause()
+  client.write(bytes)
+  closing.push(() => {
+    client.destroy()
+    server.closeAllConnections()
+    server.close()
+  })
+  return { exchange: await begun.promise, client }
+}
+
+const head = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'
+
+test('a client that has vanished without a word is given up once it takes nothing for too long', async () => {
+  const { exchange } = await begin(`${head}content-length: 0\r\n\r\n`)
+  exchange.startStream({})
+  const piece = 'x'.repeat(64 * 1024)
+  let written = 0
+  // Until all buffers between here and there are full; then nobody waits for ever.
+  while (!exchange.signal.aborted) {
+    await exchange.write(piece)
+    written += piece.length
+    if (written > 256 * 1024 * 1024) throw new Error('nothing ever held the writer back')
+  }
+  expect(exchange.clientLeft).toBe(true)
+})
+
+test('a request that takes too long in all is ended, and its client has not left', async () => {
+  const { exchange } = await begin(`${head}content-length: 0\r\n\r\n`, { totalTimeoutMs: 50 })
+  await new Promise<void>((resolve) => exchange.signal.addEventListener('abort', () => resolve()))
+  expect(exchange.clientLeft).toBe(false)
+})
+
+test('a body that does not come is a timeout in words, and one that is left half is a client that has gone', async () => {
+  const slow = await begin(`${head}content-length: 10\r\n\r\n{`)
+  await expect(slow.exchange.readBody('json')).rejects.toMatchObject({
+    code: 'client.request_timeout',
+  })
+  const left = await begin(`${head}content-length: 10\r\n\r\n{`, { bodyTimeoutMs: 60_000 })
+  const reading = left.exchange.readBody('json')
+  left.client.destroy()
+  await expect(reading).rejects.toMatchObject({ code: 'client.gone' })
+})
+
+test('a body in chunks is read, whatever its length says nothing about', async () => {
+  const { exchange } = await begin(
+    `${head}transfer-encoding: chunked\r\n\r\n3\r\n{"a\r\n4\r\n":1}\r\n0\r\n\r\n`,
+  )
+  expect((await exchange.readBody('json')).toString()).toBe('{"a":1}')
+})
