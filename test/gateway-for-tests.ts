@@ -9,6 +9,7 @@ import { startGateway } from '../src/app/wire-gateway.ts'
 import { createApiKey, updateTenant } from '../src/identity/identity.ts'
 import { createRule, type NewRule } from '../src/limits/rules.ts'
 import {
+  createEngine,
   createModel,
   createOwner,
   databaseForTests,
@@ -21,8 +22,10 @@ import { readLedger, type Ledger } from './gateway/ledger.ts'
 import { openRoad, type Road } from './gateway/road.ts'
 import { startScriptedEngine, type EngineHears, type Script } from './gateway/scripted-engine.ts'
 import { until } from './gateway/until.ts'
+import { judgeTraffic } from './openapi/judge-traffic.ts'
 
 export type { ModelForTests, Owner } from './gateway/database.ts'
+export { createGate } from './gateway/gate.ts'
 export type { GatewayProcess } from './gateway/gateway-process.ts'
 export type { BilledUsage } from './gateway/ledger.ts'
 export {
@@ -100,6 +103,8 @@ export interface GatewayForTests extends Ledger {
   makeOwner(name: string): Promise<Owner>
   /** The gateways hear of it soon after. */
   addModel(model: ModelForTests): Promise<void>
+  /** For a model that is there. */
+  addEngine(model: ModelForTests): Promise<void>
   /** What the engine was asked since the last call. */
   heard(): readonly EngineHears[]
   /** Strings, bytes and forms go as they are, all else as JSON. A string for options is a key. */
@@ -120,6 +125,7 @@ export async function gatewayForTests(options: HarnessOptions): Promise<GatewayF
   const { script = silentScript, priceListId = 'public-2026' } = options
   const database = await databaseForTests()
   const { inDatabase } = database
+  const traffic = judgeTraffic()
   const directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-gateway-'))
   const engine = await startScriptedEngine(script)
   const road = await openRoad(database.appUrl)
@@ -194,6 +200,7 @@ export async function gatewayForTests(options: HarnessOptions): Promise<GatewayF
     keyFor: async (allowedModels) => (await makeKey({ allowedModels })).secret,
     makeOwner: (name) => inDatabase((tx) => createOwner(tx, name, priceListId)),
     addModel: (model) => inDatabase((tx) => createModel(tx, model, seeding)),
+    addEngine: (model) => inDatabase((tx) => createEngine(tx, model, seeding)),
     heard: engine.heard,
     post(path, content, given = {}) {
       const {
@@ -227,6 +234,8 @@ export async function gatewayForTests(options: HarnessOptions): Promise<GatewayF
       await road.close()
       await database.close()
       fs.rmSync(directory, { recursive: true, force: true })
+      // Last, because it throws when something was answered that the published description does not know.
+      await traffic.finish()
     },
   }
 }

@@ -54,7 +54,7 @@ export const weightSourcePattern = /^(file:\/[^\p{Cc}]{1,2000}|(https?:\/\/|hf:|
 
 /** A small set of words tells what a model is for by its usual names; an operator can always say otherwise. */
 export function guessCategory(name: string): ModelCategory {
-  if (/guard|moderation/i.test(name)) return 'moderation'
+  if (/guard|shieldgemma|moderation/i.test(name)) return 'moderation'
   if (/rerank/i.test(name)) return 'rerank'
   if (/embed|minilm|(^|[/_-])(bge|e5|gte)[-_]|sentence-t5/i.test(name)) return 'embedding'
   if (/whisper|voxtral/i.test(name)) return 'audio'

@@ -1,106 +1,54 @@
 /** Files and batches as a client meets them: official SDK, two gateways, real PostgreSQL, an engine that does as the prompt says. */
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
 import fs from 'node:fs'
-import { createServer, request as httpRequest } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import OpenAI, { toFile } from 'openai'
 import type { Batch } from 'openai/resources/batches'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { z } from 'zod'
-import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
-import { readConfig, type Config } from '../app/config.ts'
-import type { Role } from '../app/lifecycle.ts'
-import { loadSecrets, secretPath } from '../app/secrets.ts'
-import { startGateway } from '../app/wire-gateway.ts'
-import { addModel, importShippedCatalogue } from '../catalog/catalog.ts'
-import { addExternalEngine } from '../fleet/fleet.ts'
-import { createApiKey, createProject, createTenant, revokeApiKey } from '../identity/identity.ts'
-import { createRule } from '../limits/rules.ts'
-import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
+import {
+  createGate,
+  gatewayForTests,
+  until as untilWithin,
+  type EngineHears,
+  type EngineSays,
+  type GatewayForTests,
+  type Owner,
+} from '../../test/gateway-for-tests.ts'
+import { createProject, revokeApiKey } from '../identity/identity.ts'
 
-let place: TestDatabase
-let database: Database
+let gateways: GatewayForTests
 let owner: pg.Client
-let engine: Awaited<ReturnType<typeof startEngine>>
-let gateways: Role[] = []
-let directory: string
-let pepper: { version: number; key: Buffer }
-let own: { tenantId: string; projectId: string }
-let otherProject: { tenantId: string; projectId: string }
-let otherTenant: { tenantId: string; projectId: string }
+let otherProject: Owner
+let otherTenant: Owner
 let client: OpenAI
-
-const configOf = (index: number, linesAtOnce = 4): Config =>
-  readConfig(
-    {
-      dataDirectory: directory,
-      logLevel: 'silent',
-      gateway: { port: 0, index },
-      database: { appUrl: place.appUrl },
-      batch: { linesAtOnce },
-    },
-    {},
-  )
+const engine = createGatedEngine()
 
 beforeAll(async () => {
-  place = await (await postgresForTests()).createDatabase()
-  directory = fs.mkdtempSync(join(tmpdir(), 'colonnade-batches-'))
-  engine = await startEngine()
-  const secrets = loadSecrets(secretPath(configOf(1)))
-  pepper = { version: 1, key: secrets.peppers.get(1) ?? Buffer.alloc(0) }
-  owner = new pg.Client({ connectionString: place.ownerUrl })
+  gateways = await gatewayForTests({
+    script: engine.answer,
+    priceListId: 'standard',
+    models: [
+      { id: 'chat', category: 'chat' },
+      { id: 'vectors', category: 'embedding' },
+      { id: 'nowhere', category: 'chat', engineKind: null },
+    ],
+    gateways: [{ batch: { linesAtOnce: 4 } }, { batch: { linesAtOnce: 4 } }],
+  })
+  owner = new pg.Client({ connectionString: gateways.databaseOwnerUrl })
   await owner.connect()
-  database = openDatabase({
-    url: place.appUrl,
-    connectionsMax: 2,
-    statementTimeoutMs: 5_000,
-    applicationName: 'test',
-    onError: () => {},
-  })
-  await database.transaction(platformScope, async (tx) => {
-    await importShippedCatalogue(tx, [])
-    const a = await createTenant(tx, { name: 'A', priceListId: 'standard' })
-    const b = await createTenant(tx, { name: 'B', priceListId: 'standard' })
-    own = { tenantId: a.id, projectId: (await createProject(tx, a.id, 'p')).id }
-    otherProject = { tenantId: a.id, projectId: (await createProject(tx, a.id, 'q')).id }
-    otherTenant = { tenantId: b.id, projectId: (await createProject(tx, b.id, 'p')).id }
-    for (const [id, category] of [
-      ['chat', 'chat'],
-      ['vectors', 'embedding'],
-      ['nowhere', 'chat'],
-    ] as const) {
-      await addModel(
-        tx,
-        {
-          id,
-          category,
-          contextWindowTokens: 1_000,
-          capabilities: [],
-          weightSources: [],
-          weightSha256: null,
-        },
-        { unpriced: false },
-      )
-      if (id !== 'nowhere') await addEngine(tx, id)
-    }
-  })
-  gateways = [await startGateway(configOf(1)), await startGateway(configOf(2))]
-  client = clientOf((await makeKey(own)).secret)
+  const { tenantId } = gateways.owner
+  const project = await gateways.inDatabase((tx) => createProject(tx, tenantId, 'q'))
+  otherProject = { tenantId, projectId: project.id }
+  otherTenant = await gateways.makeOwner('B')
+  client = clientOf(gateways.key)
 }, 120_000)
 
 afterAll(async () => {
-  engine?.open()
-  await Promise.all(gateways.map((gateway) => gateway.drain()))
-  for (const gateway of gateways) await gateway.stop()
-  await engine?.close()
-  await database?.close()
+  engine.open()
   await owner?.end()
-  await place?.close()
-  fs.rmSync(directory, { recursive: true, force: true })
+  await gateways?.close()
 })
 
 beforeEach(() => {
@@ -110,31 +58,8 @@ beforeEach(() => {
   engine.forget()
 })
 
-type Tx = Parameters<typeof addExternalEngine>[0]
-const addEngine = (tx: Tx, modelId: string) =>
-  addExternalEngine(tx, {
-    modelId,
-    engineKind: 'openai-compatible',
-    baseUrl: engine.url,
-    engineModel: modelId,
-    sealKey: undefined,
-  })
-
-async function makeKey(of: { tenantId: string; projectId: string }) {
-  const made = await database.transaction(platformScope, (tx) =>
-    createApiKey(tx, { ...of, name: 'k' }, pepper),
-  )
-  // Both gateways know it before it is used.
-  for (const gateway of gateways)
-    await until(async () => {
-      const headers = { authorization: `Bearer ${made.secret}` }
-      return (await fetch(`${gateway.url}/v1/models`, { headers })).ok || undefined
-    })
-  return { secret: made.secret, id: made.key.id }
-}
-
 function clientOf(apiKey: string, gateway = 0): OpenAI {
-  return new OpenAI({ apiKey, baseURL: `${gateways[gateway]?.url}/v1`, maxRetries: 0 })
+  return new OpenAI({ apiKey, baseURL: `${gateways.gateways[gateway]?.url}/v1`, maxRetries: 0 })
 }
 
 interface Line {
@@ -186,17 +111,8 @@ async function linesOf(fileId: string | null | undefined, by = client): Promise<
     .map((line) => JSON.parse(line) as Line)
 }
 
-async function until<Value>(
-  attempt: () => Promise<Value | undefined>,
-  patienceMs = 20_000,
-): Promise<Value> {
-  for (const endMs = performance.now() + patienceMs; performance.now() < endMs;) {
-    const value = await attempt()
-    if (value !== undefined) return value
-    await new Promise((resolve) => setTimeout(resolve, 25))
-  }
-  throw new Error('it did not happen in time')
-}
+const until = <Value>(attempt: () => Promise<Value | undefined> | Value | undefined) =>
+  untilWithin(attempt, 20_000)
 
 const rows = async <Row>(text: string, values: unknown[] = []): Promise<Row[]> =>
   (await owner.query(text, values)).rows as Row[]
@@ -280,7 +196,7 @@ test('a batch of embeddings runs like one of chats', async () => {
 })
 
 test('a file that is streamed from a disk is read like any other, and results live as long as the batch says', async () => {
-  const path = join(directory, 'from-disk.jsonl')
+  const path = join(gateways.directory, 'from-disk.jsonl')
   const names = Array.from({ length: 300 }, (_, index) => `disk-${index}`)
   // Longer than a chunk of the store, so that lines lie across its borders.
   fs.writeFileSync(
@@ -308,7 +224,7 @@ test('a file that is streamed from a disk is read like any other, and results li
 test('metrics tell how many lines ran, failed and wait', async () => {
   await ended(await submit([chatLine('m1'), chatLine('m2', 'm2', { model: 'unknown' })]))
   const texts = await Promise.all(
-    gateways.map(async (gateway) => (await fetch(gateway.metricsUrl ?? '')).text()),
+    gateways.gateways.map(async (gateway) => (await fetch(gateway.metricsUrl ?? '')).text()),
   )
   const text = texts.join('\n')
   expect(text).toMatch(/^colonnade_batch_lines_total\{outcome="completed"\} [1-9]/m)
@@ -381,7 +297,7 @@ test('a line with a stream, a wrong url, method, body, JSON or a repeated custom
 test('a cancelled batch delivers and charges what had begun, and names the lines that had not', async () => {
   engine.shut()
   const made = await submit(Array.from({ length: 20 }, (_, index) => chatLine(`line-${index}`)))
-  await until(async () => (engine.waiting() >= 4 ? true : undefined))
+  await until(() => engine.waiting() >= 4 || undefined)
   const asked = await client.batches.cancel(made.id)
   expect(asked.status).toBe('cancelling')
   expect((await client.batches.cancel(made.id)).status).toBe('cancelling')
@@ -411,7 +327,7 @@ test('two gateways share a batch, and no line runs twice', async () => {
   engine.shut()
   const made = await submit(names.map((name) => chatLine(name)))
   // More than the places of one.
-  await until(async () => (engine.waiting() > 4 ? true : undefined))
+  await until(() => engine.waiting() > 4 || undefined)
   engine.open()
   const batch = await ended(made)
   expect(batch.request_counts).toEqual({ total: 60, completed: 60, failed: 0 })
@@ -427,8 +343,8 @@ test('two gateways share a batch, and no line runs twice', async () => {
 
 test('another project and another tenant find neither file nor batch', async () => {
   const batch = await ended(await submit([chatLine('mine')]))
-  for (const of of [otherProject, otherTenant]) {
-    const stranger = clientOf((await makeKey(of)).secret)
+  for (const other of [otherProject, otherTenant]) {
+    const stranger = clientOf((await gateways.makeKey({ owner: other })).secret)
     for (const attempt of [
       () => stranger.batches.retrieve(batch.id),
       () => stranger.batches.cancel(batch.id),
@@ -468,7 +384,7 @@ test('no byte of prompts, answers, names or metadata is in the database unsealed
     completion_window: '24h',
     metadata: { key: 'marker-metadata' },
   })
-  await until(async () => (engine.waiting() >= 2 ? true : undefined))
+  await until(() => engine.waiting() >= 2 || undefined)
   engine.open()
   // One line is done, the other waits for an engine that never answers.
   await until(async () => {
@@ -523,7 +439,7 @@ test('a deleted file is gone to the last row, with its key; one that a batch rea
 })
 
 test('files are listed in pages, in both orders, by purpose', async () => {
-  const key = await makeKey({ ...otherTenant })
+  const key = await gateways.makeKey({ owner: otherTenant })
   const lister = clientOf(key.secret)
   const made: string[] = []
   for (let index = 0; index < 5; index += 1) made.push((await upload([chatLine('x')], lister)).id)
@@ -534,9 +450,7 @@ test('files are listed in pages, in both orders, by purpose', async () => {
   for await (const file of lister.files.list({ limit: 2, order: 'asc' })) oldest.push(file.id)
   expect(oldest).toEqual(made)
   expect((await lister.files.list({ purpose: 'batch_output' })).data).toEqual([])
-  const page = await fetch(`${gateways[0]?.url}/v1/files?limit=2`, {
-    headers: { authorization: `Bearer ${key.secret}` },
-  })
+  const page = await gateways.get('/v1/files?limit=2', key.secret)
   expect(await page.json()).toMatchObject({
     object: 'list',
     has_more: true,
@@ -547,7 +461,7 @@ test('files are listed in pages, in both orders, by purpose', async () => {
 })
 
 test('batches are listed in pages, the newest first', async () => {
-  const lister = clientOf((await makeKey(otherProject)).secret)
+  const lister = clientOf((await gateways.makeKey({ owner: otherProject })).secret)
   const submitted: Batch[] = []
   for (let index = 0; index < 3; index += 1) submitted.push(await submit([chatLine('x')], lister))
   const made = submitted.map((batch) => batch.id)
@@ -585,11 +499,7 @@ test.each(badForms)('a file with %s is refused, and leaves nothing', async (_, c
   form.set('file', new File(['{}'], 'x.jsonl'))
   form.set('purpose', 'batch')
   change(form)
-  const answer = await fetch(`${gateways[0]?.url}/v1/files`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${client.apiKey}` },
-    body: form,
-  })
+  const answer = await gateways.post('/v1/files', form)
   expect(answer.status).toBe(400)
   expect(await answer.json()).toMatchObject({ error: { param } })
   expect(await rows('SELECT id FROM files')).toEqual(before)
@@ -603,11 +513,7 @@ test('the fields of the form may come before the file or after it, and set how l
     form.set('expires_after[anchor]', 'created_at')
     form.set('expires_after[seconds]', '3600')
     if (isFirst) form.set('file', new File(['{}'], 'x.jsonl'))
-    const answer = await fetch(`${gateways[0]?.url}/v1/files`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${client.apiKey}` },
-      body: form,
-    })
+    const answer = await gateways.post('/v1/files', form)
     const file = z
       .object({ created_at: z.number(), expires_at: z.number() })
       .parse(await answer.json())
@@ -637,21 +543,21 @@ test.each(badBatches)('a batch with %s is refused', async (_, change, param) => 
 })
 
 test('a key that is revoked ends its batch, what was done is delivered, and the rest is told', async () => {
-  const doomed = await makeKey(own)
+  const doomed = await gateways.makeKey()
   engine.shut()
   const made = await submit(
     Array.from({ length: 12 }, (_, index) => chatLine(`doomed-${index}`)),
     clientOf(doomed.secret),
   )
-  await until(async () => (engine.waiting() >= 6 ? true : undefined))
+  await until(() => engine.waiting() >= 6 || undefined)
   await owner.query(
     `UPDATE batches SET created_at = created_at - interval '1 minute' WHERE id = $1`,
     [made.id],
   )
-  await database.transaction(platformScope, (tx) =>
-    revokeApiKey(tx, own.tenantId, doomed.id, Date.now()),
+  await gateways.inDatabase((tx) =>
+    revokeApiKey(tx, gateways.owner.tenantId, doomed.id, Date.now()),
   )
-  for (const gateway of gateways)
+  for (const gateway of gateways.gateways)
     await until(async () => {
       const headers = { authorization: `Bearer ${doomed.secret}` }
       const { status } = await fetch(`${gateway.url}/v1/models`, { headers })
@@ -673,21 +579,7 @@ test('a key that is revoked ends its batch, what was done is delivered, and the 
 })
 
 test('a limit on requests at once makes a batch wait, and is no error of its lines', async () => {
-  const limited = await makeKey(own)
-  await database.transaction(platformScope, (tx) =>
-    createRule(
-      tx,
-      { tenantId: own.tenantId },
-      {
-        apiKeyId: limited.id,
-        measure: 'concurrency',
-        limit: 2n,
-        enforcement: 'hard',
-        onOutage: 'closed',
-      },
-      'platform',
-    ),
-  )
+  const limited = await gateways.makeKey({ rules: [{ measure: 'concurrency', limit: 2n }] })
   // A gateway that knows the limit refuses a third request, unrun.
   engine.shut()
   const by = clientOf(limited.secret)
@@ -718,7 +610,7 @@ test('requests that clients have open take the places of lines, down to one on e
       }),
     ),
   )
-  await until(async () => engine.waiting() === 12 || undefined)
+  await until(() => engine.waiting() === 12 || undefined)
   const made = await submit(Array.from({ length: 10 }, (_, index) => chatLine(`low-${index}`)))
   const running = async (): Promise<number> =>
     (
@@ -738,7 +630,7 @@ test('requests that clients have open take the places of lines, down to one on e
 
 test('a file that says it is larger than 100 MiB is refused before it is sent', async () => {
   const { promise, resolve, reject } = Promise.withResolvers<number | undefined>()
-  const request = httpRequest(`${gateways[0]?.url}/v1/files`, {
+  const request = httpRequest(`${gateways.url}/v1/files`, {
     method: 'POST',
     headers: {
       authorization: `Bearer ${client.apiKey}`,
@@ -761,7 +653,7 @@ test('lines wait for a model that no engine serves, and run once one does', asyn
     )
     return (line?.deferrals ?? 0) >= 1 ? true : undefined
   })
-  await database.transaction(platformScope, (tx) => addEngine(tx, 'nowhere'))
+  await gateways.addEngine({ id: 'nowhere', category: 'chat' })
   const batch = await ended(made)
   expect(batch.request_counts).toEqual({ total: 1, completed: 1, failed: 0 })
   const [line] = await linesOf(batch.output_file_id)
@@ -780,39 +672,30 @@ test('a result that was lost after its settlement is made again, and nothing mor
     [made.id],
   )
   await owner.query(`UPDATE batches SET lines_completed = 0 WHERE id = $1`, [made.id])
-  await until(async () => (engine.runs('lost') === 2 ? true : undefined))
+  await until(() => engine.runs('lost') === 2 || undefined)
   engine.releaseNever()
   const batch = await ended(made)
   const good = await linesOf(batch.output_file_id)
   const lost = good.find((line) => line.custom_id === 'lost')
-  const legs = await until(async () => {
-    const found = await rows<{ leg: number; nanos: number }>(
-      `SELECT leg, amount_nanos::int AS nanos FROM usage_events WHERE request_id = $1 ORDER BY leg`,
-      [lost?.response?.request_id],
-    )
-    return found.length === 2 ? found : undefined
-  })
-  expect(legs).toEqual([
-    { leg: 0, nanos: halfPrice },
-    { leg: 1, nanos: 0 },
+  expect(await gateways.legs(lost?.response?.request_id ?? '', 2)).toMatchObject([
+    { leg: 0, amount_nanos: BigInt(halfPrice) },
+    { leg: 1, amount_nanos: 0n },
   ])
   expect(await charged(good.map((line) => line.response?.request_id ?? ''))).toBe(2 * halfPrice)
 })
 
 test('a gateway that is killed with lines under way: they run again elsewhere, and are charged once', async () => {
   // Of the gateways only the doomed one works.
-  await Promise.all(gateways.map((gateway) => gateway.drain()))
-  for (const gateway of gateways) await gateway.stop()
-  gateways = [await startGateway(configOf(1, 0))]
+  await gateways.replaceGateways([{ batch: { linesAtOnce: 0 } }])
   const by = clientOf(String(client.apiKey))
-  const doomed = await startProcess(3)
+  const doomed = await gateways.startProcess(3)
   engine.shut()
   const made = await submit([chatLine('k1'), chatLine('k2'), chatLine('k3')], by)
-  await until(async () => (engine.waiting() >= 3 ? true : undefined))
+  await until(() => engine.waiting() >= 3 || undefined)
   await doomed.kill()
   engine.open()
   await owner.query(`UPDATE batch_lines SET claimed_until = now() - interval '1 second'`)
-  const again = await startProcess(3)
+  const again = await gateways.startProcess(3)
   try {
     const batch = await ended(made, by)
     expect(batch.request_counts).toEqual({ total: 3, completed: 3, failed: 0 })
@@ -829,82 +712,41 @@ test('a gateway that is killed with lines under way: they run again elsewhere, a
   }
 }, 60_000)
 
-async function startProcess(index: number): Promise<{ kill(): Promise<void> }> {
-  const child = fork(join(import.meta.dirname, '../main.ts'), ['gateway'], {
-    env: {
-      PATH: process.env['PATH'],
-      COLONNADE_DATA: directory,
-      COLONNADE_PORT: '0',
-      COLONNADE_GATEWAY_INDEX: String(index),
-      COLONNADE_LOG_LEVEL: 'silent',
-      COLONNADE_APP_DATABASE_URL: place.appUrl,
-    },
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  })
-  await once(child, 'message')
-  return {
-    async kill() {
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-    },
-  }
-}
-
 /** OpenAI's dialect: 5 tokens in, 10 out. The prompt tells whether it fails, or never answers; all wait while it is shut. */
-async function startEngine() {
-  let opened = Promise.resolve()
-  let release = (): void => {}
+function createGatedEngine() {
+  const gate = createGate()
   let waiting = 0
   const runs = new Map<string, number>()
   let never = Promise.withResolvers<void>()
-  const server = createServer(async (request, response) => {
-    let body = ''
-    for await (const chunk of request) body += String(chunk)
-    const asked = JSON.parse(body) as { input?: unknown; messages?: { content: string }[] }
-    const content = asked.messages?.[0]?.content ?? ''
-    const run = (runs.get(content) ?? 0) + 1
-    runs.set(content, run)
-    waiting += 1
-    await opened
-    if (content.includes('NEVER')) await never.promise
-    waiting -= 1
-    response.setHeader('content-type', 'application/json')
-    if (content.includes('FAIL-ALWAYS') || (content.includes('FAIL-ONCE') && run <= 1)) {
-      response.statusCode = 500
-      response.end('{}')
-      return
-    }
-    if (asked.input !== undefined) {
-      const data = [{ object: 'embedding', index: 0, embedding: [1, 0] }]
-      const usage = { prompt_tokens: 5, total_tokens: 5 }
-      response.end(JSON.stringify({ object: 'list', data, usage }))
-      return
-    }
-    const message = { role: 'assistant', content: 'ANSWER-OF-THE-MODEL' }
-    const usage = { prompt_tokens: 5, completion_tokens: 10, total_tokens: 15 }
-    response.end(JSON.stringify({ choices: [{ index: 0, message, finish_reason: 'stop' }], usage }))
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
-    // Listening on TCP, it has a port.
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async answer({ body }: EngineHears): Promise<EngineSays> {
+      const [message] = (body['messages'] ?? []) as readonly { readonly content: string }[]
+      const content = message?.content ?? ''
+      const run = (runs.get(content) ?? 0) + 1
+      runs.set(content, run)
+      waiting += 1
+      await gate.passed()
+      if (content.includes('NEVER')) await never.promise
+      waiting -= 1
+      if (content.includes('FAIL-ALWAYS') || (content.includes('FAIL-ONCE') && run <= 1))
+        return { status: 500, body: {} }
+      if (body['input'] !== undefined) {
+        const data = [{ object: 'embedding', index: 0, embedding: [1, 0] }]
+        const usage = { prompt_tokens: 5, total_tokens: 5 }
+        return { body: { object: 'list', data, usage } }
+      }
+      const answer = { role: 'assistant', content: 'ANSWER-OF-THE-MODEL' }
+      const usage = { prompt_tokens: 5, completion_tokens: 10, total_tokens: 15 }
+      return { body: { choices: [{ index: 0, message: answer, finish_reason: 'stop' }], usage } }
+    },
     runs: (content: string) => runs.get(content) ?? 0,
     waiting: () => waiting,
     forget: () => runs.clear(),
-    shut() {
-      opened = new Promise((resolve) => {
-        release = resolve
-      })
-    },
-    open: () => release(),
+    shut: gate.shut,
+    open: gate.open,
     releaseNever() {
       never.resolve()
       never = Promise.withResolvers()
     },
-    close: () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
   }
 }

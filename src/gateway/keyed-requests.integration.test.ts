@@ -5,6 +5,7 @@ import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { z } from 'zod'
 import {
+  createGate,
   doneEvent,
   gatewayForTests,
   toEvent,
@@ -433,24 +434,19 @@ test.each([
 /** OpenAI's dialect: 5 tokens in, and as many out as the test says; waits while it is shut. */
 function createGatedEngine() {
   let arrived = Promise.withResolvers<void>()
-  let opened = Promise.resolve()
-  let release = (): void => {}
+  const gate = createGate()
   const engine = {
     requests: 0,
     outputTokens: 10,
-    shut() {
-      opened = new Promise((resolve) => {
-        release = resolve
-      })
-    },
-    open: () => release(),
+    shut: gate.shut,
+    open: gate.open,
     /** Resolves when the next request has come. */
     reached: () => arrived.promise,
     async answer({ body }: EngineHears): Promise<EngineSays> {
       engine.requests += 1
       arrived.resolve()
       arrived = Promise.withResolvers()
-      await opened
+      await gate.passed()
       const tokens = engine.outputTokens
       const usage = { prompt_tokens: 5, completion_tokens: tokens, total_tokens: 5 + tokens }
       if (body['input'] !== undefined) {

@@ -71,12 +71,15 @@ export async function createOwner(tx: Tx, name: string, priceListId: string): Pr
   return { tenantId, projectId: project.id }
 }
 
-export async function createModel(
-  tx: Tx,
-  model: ModelForTests,
-  options: { readonly priceListId: string; readonly engineUrl: string; readonly seal: Seal },
-): Promise<void> {
-  const { id, category, prices, engineKey, engineKind = 'openai-compatible' } = model
+export interface Seeding {
+  readonly priceListId: string
+  readonly engineUrl: string
+  readonly seal: Seal
+}
+
+/** With its engine. */
+export async function createModel(tx: Tx, model: ModelForTests, seeding: Seeding): Promise<void> {
+  const { id, category, prices } = model
   const { contextWindowTokens = 1_000, capabilities = [] } = model
   const unknownWeights = { weightSources: [], weightSha256: null }
   await addModel(
@@ -86,21 +89,26 @@ export async function createModel(
   )
   const nowMs = Date.now()
   for (const [unit, amountNanos] of Object.entries(prices ?? {})) {
-    const { priceListId } = options
+    const { priceListId } = seeding
     // The names of a record of units are units.
     const price = { priceListId, modelId: id, unit: unit as PriceUnit, amountNanos }
     await setPrice(tx, { ...price, effectiveFromMs: nowMs }, nowMs)
   }
+  await createEngine(tx, model, seeding)
+}
+
+export async function createEngine(tx: Tx, model: ModelForTests, seeding: Seeding): Promise<void> {
+  const { id, engineKey, engineKind = 'openai-compatible' } = model
   if (engineKind === null) return
   await addExternalEngine(tx, {
     modelId: id,
     engineKind,
-    baseUrl: model.baseUrl ?? options.engineUrl,
+    baseUrl: model.baseUrl ?? seeding.engineUrl,
     engineModel: model.engineModel ?? id,
     sealKey:
       engineKey === undefined
         ? undefined
-        : (context) => options.seal.seal(Buffer.from(engineKey), context),
+        : (context) => seeding.seal.seal(Buffer.from(engineKey), context),
     location: model.location,
     settings: model.settings,
   })

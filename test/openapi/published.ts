@@ -4,11 +4,11 @@ import { routes, sockets } from '../../src/gateway/routes.ts'
 import type { ApiDocument } from './document.ts'
 import { createTrafficJudge, type TrafficJudge } from './traffic.ts'
 
-export function publishedDocument(): ApiDocument {
+export async function publishedDocument(): Promise<ApiDocument> {
   // A test holds the document against the rules of OpenAPI, of which these types are a part.
-  return JSON.parse(JSON.stringify(renderDocument({ routes, sockets }))) as ApiDocument
+  return JSON.parse(JSON.stringify(await renderDocument({ routes, sockets }))) as ApiDocument
 }
 
-export function judgePublished(): TrafficJudge {
-  return createTrafficJudge(publishedDocument())
+export async function judgePublished(): Promise<TrafficJudge> {
+  return createTrafficJudge(await publishedDocument())
 }

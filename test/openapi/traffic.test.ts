@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { ObservedExchange } from './exchange.ts'
 import { judgePublished } from './published.ts'
 
-const judge = judgePublished()
+const judge = await judgePublished()
 
 const common = {
   'x-request-id': 'req_1',

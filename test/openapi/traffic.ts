@@ -148,7 +148,9 @@ export function createTrafficJudge(document: ApiDocument): TrafficJudge {
 
   /** What no operation describes is refused, always in the same form. */
   const judgeUnknown = (exchange: ObservedExchange, wanted: number, complain: Complain): void => {
-    const { status, body } = exchange
+    const { status, headers, body } = exchange
+    if (!('x-request-id' in headers)) complain('the header x-request-id is missing')
+    if (status === 405 && !headers['allow']) complain('it does not say which methods are allowed')
     if (status !== wanted) return complain(`it is not described, and answered with ${status}`)
     if (exchange.method === 'HEAD') return
     const value = parseJson(body.toString('utf8'))

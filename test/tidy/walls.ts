@@ -24,6 +24,7 @@ export const domains = [
   'idempotency',
   'weights',
   'batches',
+  'conformance',
 ]
 
 /** Imports across a wall that have a reason. */

@@ -97,6 +97,9 @@ export const headersRequestId: Check = {
       await api.send({ path, body }),
       await api.send({ path, body: { ...body, model: 'no-such-model-0' } }),
       await api.send({ method: 'GET', path: '/models' }),
+      ...(subject.category === 'chat'
+        ? [await api.stream({ path, body: { ...body, stream: true } })]
+        : []),
     ]
     const ids = answers.map(({ headers }) => headers['x-request-id'])
     must(ids.every(Boolean), 'an answer has no x-request-id')

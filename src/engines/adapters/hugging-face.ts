@@ -5,6 +5,7 @@
 import type { EngineAdapter } from '../engine.ts'
 import { connectEngine } from '../protocol/connection.ts'
 import { openAiChat } from '../protocol/openai/chat.ts'
+import { openAiCompletion } from '../protocol/openai/completion.ts'
 import { openAiEmbedding } from '../protocol/openai/embedding.ts'
 import { singleChoice } from '../protocol/single-choice.ts'
 import { checkPlainKey, providerTraits } from '../protocol/vendor/provider.ts'
@@ -15,7 +16,11 @@ export const huggingFace: EngineAdapter = {
     connectEngine(address, {
       ...providerTraits,
       kind: 'hugging-face',
-      dialects: { chat: singleChoice(openAiChat), embedding: openAiEmbedding },
+      dialects: {
+        chat: singleChoice(openAiChat),
+        completion: singleChoice(openAiCompletion),
+        embedding: openAiEmbedding,
+      },
     }),
   provider: {
     operator: 'hugging-face',

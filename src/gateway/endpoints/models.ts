@@ -1,4 +1,5 @@
 /** `GET /v1/models` and `/v1/models/{id}`: what this key may use, and nothing of what it may not. */
+import { tasksOf } from '../../catalog/abilities.ts'
 import type { CatalogModel } from '../../catalog/catalogue.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
@@ -73,7 +74,8 @@ function toWireModel(model: CatalogModel): {
     display_name: model.id,
     created_at: new Date(model.createdAtMs).toISOString(),
     context_window: model.contextWindowTokens ?? null,
-    capabilities: model.capabilities,
+    // What it does, and what it takes beside.
+    capabilities: [...new Set<string>([...tasksOf(model), ...model.capabilities])],
     conformance: toWireBadge(model),
   }
 }

@@ -25,7 +25,9 @@ const json = 'application/json'
 
 /** `described` is asked at the first request, because these routes are among what it describes. */
 export function documentationRoutes(described: () => Described): readonly Route[] {
-  const document = once(() => toAsset(json, JSON.stringify(renderDocument(described()))))
+  const document = once(async () =>
+    toAsset(json, JSON.stringify(await renderDocument(described()))),
+  )
   const files: Readonly<Record<string, () => Asset | Promise<Asset>>> = {
     'start.js': once(() => toAsset('text/javascript; charset=utf-8', start)),
     'swagger-ui.css': once(() => readAsset('text/css; charset=utf-8', 'swagger-ui.css')),
@@ -38,7 +40,7 @@ export function documentationRoutes(described: () => Described): readonly Route[
       method: 'GET',
       path: documentPath,
       doc: openApiDoc,
-      handle: (exchange) => sendAsset(exchange, document()),
+      handle: async (exchange) => sendAsset(exchange, await document()),
     }),
     defineRoute({
       method: 'GET',

@@ -10,7 +10,7 @@ import { endpoints, routes, sockets } from '../routes.ts'
 import { tolerant } from '../wire/openai/field-policy.ts'
 import { toPath } from './document.ts'
 
-const document = publishedDocument()
+const document = await publishedDocument()
 const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
 )

@@ -1,4 +1,5 @@
 /** OpenAPI 3.1 of the public API, from the list of its routes and sockets. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { z } from 'zod'
 import type { FaultCode } from '../../platform/fault.ts'
 import type { Route } from '../route.ts'
@@ -34,11 +35,20 @@ export interface Described {
   readonly sockets: readonly Pick<SocketRoute, 'path' | 'doc'>[]
 }
 
-export function renderDocument({ routes, sockets }: Described): Record<string, unknown> {
+/** In several turns of the event loop, since streams are under way meanwhile. */
+export async function renderDocument({
+  routes,
+  sockets,
+}: Described): Promise<Record<string, unknown>> {
   const docs = routes.flatMap(({ doc }) => doc ?? [])
   const socketDocs = sockets.flatMap(({ doc }) => doc ?? [])
   const failures = createFailures()
   const paths = renderPaths({ routes, sockets }, failures)
+  await nextTurn()
+  const requests = renderSchemas(requestShapes(docs, socketDocs), 'input')
+  await nextTurn()
+  const answers = renderSchemas(answerShapes(docs, socketDocs), 'output')
+  await nextTurn()
   return {
     openapi: '3.1.0',
     jsonSchemaDialect: 'https://json-schema.org/draft/2020-12/schema',
@@ -54,10 +64,7 @@ export function renderDocument({ routes, sockets }: Described): Record<string, u
     tags: Object.entries(tags).map(([name, text]) => ({ name, description: text })),
     paths,
     components: {
-      schemas: {
-        ...renderSchemas(requestShapes(docs, socketDocs), 'input'),
-        ...renderSchemas(answerShapes(docs, socketDocs), 'output'),
-      },
+      schemas: { ...requests, ...answers },
       responses: failures.components(),
       headers: renderHeaderComponents(),
       parameters: renderParameterComponents(),

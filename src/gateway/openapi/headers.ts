@@ -151,6 +151,11 @@ const parameters = {
       '`true` asks for a signed receipt of what was charged, in the header `x-receipt` of a whole answer, and within the last events of a stream.',
     schema: { type: 'string' },
   },
+  'x-on-limit': {
+    description:
+      '`clamp`: where a limit leaves less than the request may take, the answer is made shorter, and says so in `limit`, instead of being refused.',
+    schema: { type: 'string' },
+  },
   'x-client-request-id': {
     description: 'Your own name for the request; it stands in the operator’s log beside ours.',
     schema: { type: 'string', maxLength: 512 },
@@ -171,7 +176,11 @@ const parameters = {
 export type ParameterName = keyof typeof parameters
 
 export const keyedParameters: readonly ParameterName[] = ['x-client-request-id']
-export const billedParameters: readonly ParameterName[] = ['idempotency-key', 'x-receipt']
+export const billedParameters: readonly ParameterName[] = [
+  'idempotency-key',
+  'x-receipt',
+  'x-on-limit',
+]
 
 export function renderHeaderComponents(): Record<string, unknown> {
   return Object.fromEntries(

@@ -18,7 +18,7 @@ import { watchTraffic, type TrafficWatch } from '../../../test/openapi/watch-tra
 import { toWav } from '../audio/wav-writer.ts'
 
 const bodyBytesMax = 256 * 1024
-const document = publishedDocument()
+const document = await publishedDocument()
 const judge = createTrafficJudge(document)
 const exchanges: ObservedExchange[] = []
 const messageComplaints: string[] = []
@@ -277,7 +277,12 @@ test('models, and one whose name has a slash', async () => {
 })
 
 test('the description needs no key, is kept by its tag, and is the one that is judged by', async () => {
-  for (const path of ['/v1/openapi.json', '/docs/start.js', '/docs/swagger-ui.css']) {
+  for (const path of [
+    '/v1/openapi.json',
+    '/docs/start.js',
+    '/docs/swagger-ui.css',
+    '/docs/swagger-ui-bundle.js',
+  ]) {
     const first = await fetch(`${gateway.url}${path}`)
     const text = await first.text()
     expect(first.status, path).toBe(200)

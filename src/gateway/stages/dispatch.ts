@@ -36,7 +36,7 @@ export async function dispatch(
     try {
       return await attempt(replica, job, deps)
     } catch (error) {
-      last = toFault(error)
+      last = withWindow(toFault(error), model)
       if (!retryable.has(last.code) || job.exchange.signal.aborted) throw last
       deps.log.warn(
         {
@@ -99,6 +99,20 @@ function isReplicaFailure(error: unknown): boolean {
     error.code.startsWith('upstream.') &&
     error.code !== 'upstream.rejected'
   )
+}
+
+/** Engines whose words stay behind do not say how long is too long; the catalogue does. */
+function withWindow(fault: Fault, { model }: OfferedModel): Fault {
+  const window = model.contextWindowTokens
+  const isMute = fault.code === 'client.context_length_exceeded' && !/\d/.test(fault.public)
+  if (!isMute || window === undefined) return fault
+  return new Fault({
+    code: fault.code,
+    public: `This model's context window is ${window} tokens, and the prompt with the answer asked for is longer. Shorten it.`,
+    param: fault.param,
+    internal: fault.internal,
+    cause: fault,
+  })
 }
 
 function residencyDenied(offered: OfferedModel): Fault {

@@ -134,7 +134,7 @@ function capabilityMissing(
     .list()
     .some((other) => isMetBy(other) && mayUse(caller, other))
   const remedy = isOffered
-    ? 'GET /v1/models lists the models that do, by their capabilities.'
+    ? `GET /v1/models lists the models that have the capability '${capability}'.`
     : `No model that you may use does: an operator adds one that has the capability '${capability}'.`
   return new Fault({
     code: 'catalog.capability_missing',

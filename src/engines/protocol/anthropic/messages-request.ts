@@ -12,9 +12,9 @@ import {
 } from '../vendor/conversation.ts'
 import {
   effortOf,
-  formatOf,
   numberOf,
   refuseMissing,
+  schemaFormatOf,
   stopsOf,
   unsupported,
   withoutUndefined,
@@ -143,14 +143,8 @@ export function renderEffort(
 }
 
 function renderOutput(body: Fields, config: Fields | undefined): Fields | undefined {
-  const format = formatOf(body)
+  const format = schemaFormatOf(body)
   if (!format) return config
-  if (format.type === 'json_object') {
-    throw unsupported(
-      'response_format',
-      "This model answers JSON by a schema only: use the response format 'json_schema'.",
-    )
-  }
   return { ...config, format: { type: 'json_schema', schema: format.schema } }
 }
 

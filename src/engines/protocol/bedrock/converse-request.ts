@@ -9,9 +9,9 @@ import {
 } from '../vendor/conversation.ts'
 import {
   effortOf,
-  formatOf,
   numberOf,
   refuseMissing,
+  schemaFormatOf,
   stopsOf,
   unsupported,
   withoutUndefined,
@@ -91,14 +91,8 @@ function renderThinking(
 }
 
 function renderFormat(body: Fields): Fields | undefined {
-  const format = formatOf(body)
+  const format = schemaFormatOf(body)
   if (!format) return undefined
-  if (format.type === 'json_object') {
-    throw unsupported(
-      'response_format',
-      "This model answers JSON by a schema only: use the response format 'json_schema'.",
-    )
-  }
   const { name, description, schema } = format
   const jsonSchema = withoutUndefined({ name, description, schema: JSON.stringify(schema) })
   return { textFormat: { type: 'json_schema', structure: { jsonSchema } } }

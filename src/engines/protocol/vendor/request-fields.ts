@@ -100,6 +100,16 @@ export function formatOf(body: Body): AnswerFormat | undefined {
   }
 }
 
+/** For vendors whose models answer JSON by a schema, and not otherwise. */
+export function schemaFormatOf(body: Body): AnswerFormat | undefined {
+  const format = formatOf(body)
+  if (format?.type !== 'json_object') return format
+  throw unsupported(
+    'response_format',
+    "This model answers JSON by a schema only: use the response format 'json_schema'.",
+  )
+}
+
 export function withoutUndefined(
   fields: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {

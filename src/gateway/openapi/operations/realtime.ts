@@ -66,7 +66,7 @@ export const realtimeDoc: SocketDoc = {
   id: 'openRealtimeTranscription',
   summary: 'Write down speech while it is spoken',
   description:
-    'A WebSocket. Live transcription in OpenAI’s events, of the newer and the older form; sessions that answer by voice are not offered. Each begun minute of speech is billed. Browsers bring their key in the sub-protocol `openai-insecure-api-key.<key>`.',
+    'A WebSocket. Live transcription in OpenAI’s events, of the newer and, with the header `openai-beta: realtime=v1`, the older form; sessions that answer by voice are not offered. Each begun minute of speech is billed. Browsers bring their key in the sub-protocol `openai-insecure-api-key.<key>`.',
   tag: 'Audio',
   query: z.object({
     model: z.string().optional().describe('Or say it in an event.'),

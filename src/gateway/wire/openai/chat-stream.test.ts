@@ -66,7 +66,7 @@ test('with include_usage every chunk has usage null, and one last chunk without 
   expect(chunks.slice(0, -1).every((chunk) => chunk.usage === null)).toBe(true)
 })
 
-test('the role comes once for each choice, first, and all chunks share id, created and model', () => {
+test('the role comes once for each choice, first, and all chunks share id, created, model and fingerprint', () => {
   const parts: StreamPart[] = [
     { type: 'text-delta', choice: 0, text: 'a' },
     { type: 'text-delta', choice: 1, text: 'b' },
@@ -84,7 +84,14 @@ test('the role comes once for each choice, first, and all chunks share id, creat
     ])
     expect(own.filter((chunk) => chunk.choices[0]?.finish_reason !== null)).toHaveLength(1)
   }
-  expect(new Set(chunks.map((chunk) => `${chunk.id} ${chunk.created} ${chunk.model}`)).size).toBe(1)
+  for (const chunk of chunks) {
+    expect(chunk).toMatchObject({
+      id: 'chatcmpl-1',
+      created: 1_700_000_000,
+      model: 'm/x:1',
+      system_fingerprint: 'fp',
+    })
+  }
 })
 
 test('a tool call names itself once, and its pieces concatenate', () => {

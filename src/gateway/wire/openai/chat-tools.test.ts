@@ -132,7 +132,8 @@ test.each([
 
 test('a coding agent may offer a thousand tools with names of 128 characters', () => {
   const offer = (count: number, length: number): object => ({
-    ...{ model: 'm', messages },
+    model: 'm',
+    messages,
     tools: Array.from({ length: count }, (_, index) => ({
       type: 'function',
       function: { name: String(index).padEnd(length, 'x') },
