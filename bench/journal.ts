@@ -45,6 +45,13 @@ const takes = [
   take('lim_CCCCCCCCCCCCCCCC', 'amount'),
 ]
 
+const charges = takes.map(({ ruleId, subject, windowStartMs }) => ({
+  ruleId,
+  subject,
+  windowStartMs,
+  amount: 28n,
+}))
+
 function open(): Promise<Billing> {
   return openBilling({
     directory,
@@ -99,7 +106,7 @@ async function serve(billing: Billing): Promise<void> {
     timeToFirstTokenMs: 20,
     durationMs: 400,
     amountMaxNanos: undefined,
-    chargeLimits: () => takes.map(({ measure, ...counter }) => ({ ...counter, amount: 28n })),
+    chargeLimits: () => charges,
   })
 }
 

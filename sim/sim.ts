@@ -499,7 +499,7 @@ function keysOf({ keys }: Scenario): KeyDirectory {
           currency: 'EUR',
           priceListId,
           allowedModels: undefined,
-        allowedLocations: [],
+          allowedLocations: [],
         },
       }
     },

@@ -14,14 +14,14 @@ const gatewayHeaders = {
   'openai-processing-ms': '1',
   'x-content-type-options': 'nosniff',
 }
-/** Answers `/v1/models` as a gateway: right, wrong, and without an end. */
+/** Deletes `/v1/files/x` as a gateway would: right, wrong, and without an end. */
 const server = createServer((request, response) => {
   const { searchParams, pathname } = new URL(request.url ?? '/', 'http://gateway')
-  if (pathname !== '/v1/models') return void response.end('{"a stranger": true}')
+  if (pathname !== '/v1/files/x') return void response.end('{"a stranger": true}')
   response.writeHead(200, gatewayHeaders)
   const answer = searchParams.get('answer')
-  if (answer === 'endless') response.write('{"object":')
-  else response.end(JSON.stringify({ object: answer === 'wrong' ? 'tsil' : 'list', data: [] }))
+  if (answer === 'endless') response.write('{"id":')
+  else response.end(JSON.stringify({ id: 'x', object: 'file', deleted: answer !== 'wrong' }))
 })
 let url: string
 
@@ -35,22 +35,22 @@ afterAll(() => {
 })
 
 async function ask(path: string): Promise<void> {
-  await (await fetch(`${url}${path}`)).text()
+  await (await fetch(`${url}${path}`, { method: 'DELETE' })).text()
 }
 
 test('traffic that is as it is described passes, and so does that of strangers', async () => {
   const traffic = judgeTraffic()
-  await ask('/v1/models')
+  await ask('/v1/files/x')
   await ask('/elsewhere')
   await traffic.finish()
 })
 
 test('an answer that is not as it is described fails the harness', async () => {
   const traffic = judgeTraffic()
-  await ask('/v1/models')
-  await ask('/v1/models?answer=wrong')
+  await ask('/v1/files/x')
+  await ask('/v1/files/x?answer=wrong')
   await expect(traffic.finish()).rejects.toThrow(
-    'GET /v1/models → 200: the body: /object must be equal to constant',
+    'DELETE /v1/files/x → 200: the body: /deleted must be equal to constant',
   )
 })
 
@@ -59,17 +59,17 @@ test('requests and answers are heard byte for byte, and one that its client left
   const watch = watchTraffic((exchange) => void heard.push(exchange))
   const body = new FormData()
   body.set('a', 'b')
-  await (await fetch(`${url}/v1/models`, { method: 'POST', body })).text()
+  await (await fetch(`${url}/v1/files/x`, { method: 'POST', body })).text()
   const left = new AbortController()
-  const response = await fetch(`${url}/v1/models?answer=endless`, { signal: left.signal })
+  const response = await fetch(`${url}/v1/files/x?answer=endless`, { signal: left.signal })
   await response.body?.getReader().read()
   left.abort()
   watch.stop()
   const [form, endless] = heard
-  expect(form).toMatchObject({ method: 'POST', path: '/v1/models', status: 200, isWhole: true })
+  expect(form).toMatchObject({ method: 'POST', path: '/v1/files/x', status: 200, isWhole: true })
   expect(form?.requestHeaders['content-type']).toContain('multipart/form-data')
   expect(form?.requestBody.toString()).toContain('name="a"')
-  expect(form?.body.toString()).toBe('{"object":"list","data":[]}')
-  expect(endless).toMatchObject({ path: '/v1/models?answer=endless', isWhole: false })
-  expect(endless?.body.toString()).toBe('{"object":')
+  expect(form?.body.toString()).toBe('{"id":"x","object":"file","deleted":true}')
+  expect(endless).toMatchObject({ path: '/v1/files/x?answer=endless', isWhole: false })
+  expect(endless?.body.toString()).toBe('{"id":')
 })

@@ -6,10 +6,9 @@ import { z } from 'zod'
 import { Fault } from '../../../platform/fault.ts'
 import { invalidField } from '../openai/chat-request.ts'
 import { parseItem, type InputItem } from './input-item.ts'
-import { parseTool, toolChoice, type ResponseTool } from './tools.ts'
+import { parseTool, toolChoice, toolsMax, type ResponseTool } from './tools.ts'
 
 const itemsMax = 10_000
-const toolsMax = 128
 const includesMax = 32
 const metadataKeysMax = 16
 

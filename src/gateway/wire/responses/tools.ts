@@ -6,9 +6,10 @@ import { z } from 'zod'
 import { Fault } from '../../../platform/fault.ts'
 import { invalidField } from '../openai/chat-request.ts'
 
-const allowedMax = 128
+/** As chats take them: coding agents offer hundreds, under long names. */
+export const toolsMax = 1_024
 
-const name = z.string().regex(/^[\w.-]{1,64}$/, 'use 1 to 64 letters, digits, _, - or .')
+const name = z.string().regex(/^[\w.-]{1,128}$/, 'use 1 to 128 letters, digits, _, - or .')
 export const functionTool = z.object({
   type: z.literal('function'),
   name,
@@ -32,7 +33,7 @@ export const toolChoice = z.union(
     z.object({
       type: z.literal('allowed_tools'),
       mode: z.enum(['auto', 'required']),
-      tools: z.array(named).min(1).max(allowedMax),
+      tools: z.array(named).min(1).max(toolsMax),
     }),
   ],
   "takes 'none', 'auto', 'required', a function or custom tool by its name, or 'allowed_tools' with such",
