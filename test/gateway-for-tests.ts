@@ -26,16 +26,13 @@ import { judgeTraffic } from './openapi/judge-traffic.ts'
 
 export type { ModelForTests, Owner } from './gateway/database.ts'
 export { createGate } from './gateway/gate.ts'
-export type { GatewayProcess } from './gateway/gateway-process.ts'
 export type { BilledUsage } from './gateway/ledger.ts'
 export {
   doneEvent,
   toEvent,
   type EngineHears,
   type EngineSays,
-  type PiecedAnswer,
   type Script,
-  type WholeAnswer,
 } from './gateway/scripted-engine.ts'
 export { until } from './gateway/until.ts'
 
@@ -90,8 +87,7 @@ export interface GatewayForTests extends Ledger {
   /** Of this key, and of all that do not say another. */
   readonly owner: Owner
   readonly inDatabase: InDatabase
-  readonly databaseUrl: string
-  /** The same database, past all that tenants are kept from. */
+  /** Of the same database, past all that tenants are kept from. */
   readonly databaseOwnerUrl: string
   /** Where the gateways keep their secrets and journals. */
   readonly directory: string
@@ -192,7 +188,6 @@ export async function gatewayForTests(options: HarnessOptions): Promise<GatewayF
     key: secret,
     owner: ownerOfKeys,
     inDatabase,
-    databaseUrl: database.appUrl,
     databaseOwnerUrl: database.ownerUrl,
     directory,
     road,

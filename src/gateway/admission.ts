@@ -288,7 +288,8 @@ export class Admission implements AsyncDisposable {
     if (this.#job.exchange.clientLeft)
       return this.#replicaId === undefined ? 'voided' : 'client_left'
     if (this.#failure?.code === 'guardrail.blocked') return 'guardrail_stopped'
-    return 'upstream_failed'
+    // A whole answer that never became one: the client has not seen a byte of it, and its SDK asks again by itself.
+    return this.#job.exchange.streamStarted ? 'upstream_failed' : 'voided'
   }
 
   /** Engines may count more than went by: what can still be had for it is taken, and the rest is not charged. */

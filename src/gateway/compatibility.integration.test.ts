@@ -378,6 +378,28 @@ test('a client that leaves while its limits are looked up never reaches an engin
   expect(asked).toBe(0)
 })
 
+test('a whole answer that an engine breaks off is not half paid: its repetition is charged alone', async () => {
+  behave = (response) => {
+    if (asked === 2) {
+      beginStream(response).end(`${chunk('Hello')}${chunk(' you', 'stop')}data: [DONE]\n\n`)
+      return
+    }
+    beginStream(response).write(chunk('Hello').repeat(20), () => response.destroy())
+  }
+  const key = await gateway.makeKey()
+  const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: key.secret, maxRetries: 1 })
+  const answer = await client.chat.completions.create({
+    model: 'org/chat:7b',
+    messages: [{ role: 'user', content: 'hello' }],
+    // Long enough for the engine to be asked for a stream.
+    max_tokens: 100,
+  })
+  expect(answer.choices[0]?.message.content).toBe('Hello you')
+  const bills = await gateway.billedOf(key.id, 2)
+  expect(bills.map(({ outcome }) => outcome)).toEqual(['voided', 'completed'])
+  expect(bills[0]?.amount_nanos).toBe(0n)
+})
+
 test('a gateway that holds as many requests as it can says so at once, and when to come back', async () => {
   const heard = Promise.withResolvers<void>()
   const goOn = Promise.withResolvers<void>()

@@ -121,8 +121,11 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
   })
   app.setNotFoundHandler((request, reply) => {
     reply.hijack()
-    return handle(unknown, request.raw, reply.raw, (exchange) => {
-      const methods = methodsOf(request.url)
+    const there = routesAt(request.url)
+    // Whoever only errs in the method is told so in the dialect of the address.
+    const { errors } = there[0] ?? unknown
+    return handle({ ...unknown, errors }, request.raw, reply.raw, (exchange) => {
+      const methods = [...new Set(there.map((route) => route.method))]
       if (methods.length > 0) exchange.addHeaders({ allow: methods.join(', ') })
       return Promise.reject(unknownRoute(request.method, methods))
     })
@@ -243,11 +246,10 @@ function preflightHeaders(
   }
 }
 
-/** What the routes of an address take; nothing for an address that no route has. */
-function methodsOf(url: string): readonly Route['method'][] {
+/** The routes of an address, whatever their methods. */
+function routesAt(url: string): readonly Route[] {
   const path = (url.split('?')[0] ?? '').replace(/\/+/g, '/').replace(/\/$/, '')
-  const takes = routes.filter((route) => toExpression(route.path).test(path))
-  return [...new Set(takes.map((route) => route.method))]
+  return routes.filter((route) => toExpression(route.path).test(path))
 }
 
 function unknownRoute(method: string, methods: readonly Route['method'][]): Fault {

@@ -158,16 +158,16 @@ const attacks: readonly Attack[] = [
     status: [400, 431],
   },
   {
-    name: 'a body of 30 MB',
-    bytes: () => withBody(chat(`,"user":"${'a'.repeat(30_000_000)}"`)),
+    name: 'a body of 40 MB',
+    bytes: () => withBody(chat(`,"user":"${'a'.repeat(40_000_000)}"`)),
     status: 413,
     code: 'request_too_large',
   },
   {
-    name: 'a body of 30 MB in chunks, unannounced',
+    name: 'a body of 40 MB in chunks, unannounced',
     bytes: () => {
       const chunk = `100000\r\n${'a'.repeat(0x10_00_00)}\r\n`
-      return `${post(path, { ...authorised, 'transfer-encoding': 'chunked' })}${chunk.repeat(30)}0\r\n\r\n`
+      return `${post(path, { ...authorised, 'transfer-encoding': 'chunked' })}${chunk.repeat(40)}0\r\n\r\n`
     },
     status: 413,
     code: 'request_too_large',

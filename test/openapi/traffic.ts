@@ -146,15 +146,28 @@ export function createTrafficJudge(document: ApiDocument): TrafficJudge {
     for (const error of check(described.schema, value)) complain(`the accepted body: ${error}`)
   }
 
+  /** As errors of the address are, where it has operations for other methods. */
+  const errorOf = (template: string | undefined): object => {
+    const [operation] = Object.values(document.paths[template ?? ''] ?? {})
+    const described = operation?.responses[400] ?? operation?.responses[401]
+    const response = described && resolve<ApiResponse>(document, described)
+    return response?.content?.['application/json']?.schema ?? { $ref: errorReference }
+  }
+
   /** What no operation describes is refused, always in the same form. */
-  const judgeUnknown = (exchange: ObservedExchange, wanted: number, complain: Complain): void => {
+  const judgeUnknown = (
+    exchange: ObservedExchange,
+    template: string | undefined,
+    complain: Complain,
+  ): void => {
+    const wanted = isSocketOnly(document, template) ? 404 : 405
     const { status, headers, body } = exchange
     if (!('x-request-id' in headers)) complain('the header x-request-id is missing')
     if (status === 405 && !headers['allow']) complain('it does not say which methods are allowed')
     if (status !== wanted) return complain(`it is not described, and answered with ${status}`)
     if (exchange.method === 'HEAD') return
     const value = parseJson(body.toString('utf8'))
-    for (const error of validate({ $ref: errorReference }, value)) complain(`the body: ${error}`)
+    for (const error of validate(errorOf(template), value)) complain(`the body: ${error}`)
   }
 
   return {
@@ -172,7 +185,7 @@ export function createTrafficJudge(document: ApiDocument): TrafficJudge {
           ? undefined
           : document.paths[template]?.[method === 'HEAD' ? 'get' : method.toLowerCase()]
       if (!operation) {
-        judgeUnknown(exchange, isSocketOnly(document, template) ? 404 : 405, complain)
+        judgeUnknown(exchange, template, complain)
         return complaints
       }
       const described = operation.responses[status]

@@ -234,6 +234,8 @@ test('files and batches, from the upload to the deletion', async () => {
     body: JSON.stringify({ ...wanted, metadata: { a: 'b' } }),
   })
   const { id: batchId } = (await created.json()) as { id: string }
+  // At once, before a worker has ended it.
+  expect((await send('POST', `/v1/batches/${batchId}/cancel`)).status).toBe(200)
   for (const path of [
     `/v1/files?limit=1&order=asc&purpose=batch`,
     `/v1/files/${fileId}`,
@@ -245,7 +247,6 @@ test('files and batches, from the upload to the deletion', async () => {
   }
   expect((await send('GET', '/v1/files?limit=0')).status).toBe(400)
   expect((await send('GET', '/v1/batches?limit=x')).status).toBe(400)
-  expect([200, 409]).toContain((await send('POST', `/v1/batches/${batchId}/cancel`)).status)
   expect([200, 409]).toContain((await send('DELETE', `/v1/files/${fileId}`)).status)
   const { id: otherId } = (await (await upload('batch')).json()) as { id: string }
   const second = await post('/v1/batches', { ...wanted, input_file_id: otherId, endpoint: '/v1/x' })

@@ -92,6 +92,7 @@ test('calls and their results become tool calls and tool messages with the same 
       content: 'I look.',
       reasoning_content: 'I must look.',
       reasoning: 'I must look.',
+      reasoning_signature: 'abc',
       tool_calls: [
         { id: 'toolu_1', type: 'function', function: { name: 'look', arguments: '{"at":"a"}' } },
         { id: 'toolu_2', type: 'function', function: { name: 'look', arguments: '{}' } },
