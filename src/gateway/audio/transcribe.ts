@@ -84,12 +84,7 @@ export async function sendTranscript(answer: Answer<TranscriptionWork>): Promise
     return
   }
   const { contentType, body } = await gather(answer)
-  const processingMs = Math.round(deps.clock.monotonicMs() - exchange.startedMs)
-  await exchange.send(
-    200,
-    { 'content-type': contentType, 'openai-processing-ms': String(processingMs) },
-    body,
-  )
+  await exchange.send(200, { 'content-type': contentType }, body)
 }
 
 async function gather({

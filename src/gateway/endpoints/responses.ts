@@ -114,7 +114,7 @@ function toEventStream(events: readonly ResponseEvent[]): string {
 }
 
 async function respondWhole(answer: Answer<ResponseWork>): Promise<void> {
-  const { exchange, deps } = answer
+  const { exchange } = answer
   const writer = createWriter(answer)
   let characters = 0
   for await (const part of answer.parts) {
@@ -123,10 +123,9 @@ async function respondWhole(answer: Answer<ResponseWork>): Promise<void> {
     if (characters > answerCharactersMax) throw tooLarge()
     writer.accept(part)
   }
-  const processingMs = Math.round(deps.clock.monotonicMs() - exchange.startedMs)
   await exchange.send(
     200,
-    { 'content-type': 'application/json', 'openai-processing-ms': String(processingMs) },
+    { 'content-type': 'application/json' },
     JSON.stringify(writer.response()),
   )
 }
