@@ -139,7 +139,9 @@ function judgeServed(
   const isBelieved = engine.report === 'honest' && engine.emittedTokens <= bound
   const facts = `${outputTokens} tokens are billed, ${engine.takenTokens} were taken of ${engine.emittedTokens} made, at most ${bound} asked for, ${client.tokens} read`
   if (outputTokens > due) return `more is billed than was served: ${facts}`
-  if (row.outcome === 'voided') return due === 0 ? undefined : `nothing is billed: ${facts}`
+  // Who is told of a failure instead of an answer pays nothing, whatever an engine had made of it.
+  if (row.outcome === 'voided')
+    return due === 0 || client.status !== 200 ? undefined : `nothing is billed: ${facts}`
   if (row.outcome === 'crashed')
     return due - outputTokens <= crashWindowTokens ? undefined : `a crash cost too much: ${facts}`
   // A whole answer without figures is counted by its text, where a short text is one token.

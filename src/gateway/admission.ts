@@ -344,8 +344,8 @@ export class Admission implements AsyncDisposable {
   async #settle(outcome: Outcome): Promise<BillableUsage> {
     assert(!this.#settled, 'a request is settled once')
     this.#settled = true
-    const { usage, suspect } = this.#decide(outcome === 'completed')
     const isVoided = outcome === 'voided'
+    const { usage, suspect } = isVoided ? nothingServed : this.#decide(outcome === 'completed')
     if (!isVoided) this.#coverClaims(usage)
     const nowMs = this.#deps.clock.monotonicMs()
     const settled = await this.#hold.settle({
@@ -393,6 +393,7 @@ const noTokens: TokenUsage = {
   outputTokens: 0,
   reasoningTokens: 0,
 }
+const nothingServed = { usage: noTokens, suspect: false } as const
 
 /** A delta of a stream is a token; a long one, or a whole answer, is several: four characters each, as in English prose. */
 function tokensIn(part: StreamPart): number {
