@@ -8,6 +8,8 @@ import { httpTarget } from './targets/http.ts'
 
 /** Nothing may hold the event loop for longer. */
 const stallMs = 50
+/** A case that takes longer never ends. */
+const caseMs = 25_000
 const progressEveryMs = 5_000
 const failuresMax = 20
 
@@ -94,12 +96,21 @@ async function fuzzTarget(
   return { name, cases: done, failures, slowestMs }
 }
 
+/** Throws when the work does not end. */
+async function withinLimit(work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not ended after ${caseMs} ms`)), caseMs)
+  })
+  await Promise.race([work, limit]).finally(() => clearTimeout(timer))
+}
+
 /** Milliseconds of this thread's CPU; of a case that seems slow, the best of three. */
 async function timeCase(target: Target, number: number): Promise<number> {
   const once = async (): Promise<number> => {
     const run = target.prepare(seededRandom(number))
     const before = process.threadCpuUsage()
-    await run()
+    await withinLimit(run())
     const { user, system } = process.threadCpuUsage(before)
     return (user + system) / 1_000
   }

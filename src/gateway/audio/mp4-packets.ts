@@ -47,9 +47,12 @@ export function* countPackets(
     for (let index = 0; index < inChunk && packet < packets; index += 1, packet += 1) {
       if (packet % stepsPerYield === 0) yield
       counter.packetsLeft -= 1
-      if (counter.packetsLeft < 0) return total
+      // A packet takes room in the file: a table may promise millions that are not there.
+      if (counter.packetsLeft < 0 || at >= bytes.length) return total
       total += counter.samplesOf(bytes.subarray(at, at + 2))
-      at += sameSize === 0 ? numberAt(sizes, 12 + packet * 4) : sameSize
+      const size = sameSize === 0 ? numberAt(sizes, 12 + packet * 4) : sameSize
+      if (size === 0) return total
+      at += size
     }
   }
   return total
@@ -92,12 +95,14 @@ export function* countRun(
   for (let packet = 0; packet < packets; packet += 1) {
     if (packet % stepsPerYield === 0) yield
     counter.packetsLeft -= 1
-    if (counter.packetsLeft < 0) return total
+    if (counter.packetsLeft < 0 || at >= bytes.length) return total
     total += counter.samplesOf(bytes.subarray(at, at + 2))
-    at +=
+    const size =
       runFlags & flag.size
         ? numberAt(run, firstAt + packet * perPacket + sizeOffset)
         : defaultSizeOf(head)
+    if (size === 0) return total
+    at += size
   }
   return total
 }

@@ -20,10 +20,7 @@ const streamHeaders = {
  * without its terminal marker: a cut answer never looks whole.
  */
 export async function streamAnswer(options: {
-  readonly exchange: Pick<
-    Exchange,
-    'requestId' | 'signal' | 'streamStarted' | 'startStream' | 'write' | 'endStream'
-  >
+  readonly exchange: Pick<Exchange, 'requestId' | 'signal' | 'startStream' | 'write' | 'endStream'>
   readonly parts: AsyncIterable<StreamPart>
   readonly encode: (part: StreamPart) => string
   readonly keepAlive: string
@@ -32,8 +29,9 @@ export async function streamAnswer(options: {
   readonly clock: Clock
 }): Promise<void> {
   const { exchange, encode, clock } = options
+  let isStarted = false
   const start = (): void => {
-    if (exchange.streamStarted) return
+    isStarted = true
     exchange.startStream(streamHeaders)
   }
   let lastWriteMs = clock.monotonicMs()
@@ -41,7 +39,7 @@ export async function streamAnswer(options: {
     const silentMs = clock.monotonicMs() - lastWriteMs
     const isSilent = silentMs >= keepAliveMs
     if (isSilent) {
-      start()
+      if (!isStarted) start()
       void exchange.write(options.keepAlive)
       lastWriteMs += silentMs
     }
@@ -53,7 +51,7 @@ export async function streamAnswer(options: {
     for await (const part of options.parts) {
       const text = encode(part)
       if (text === '') continue
-      start()
+      if (!isStarted) start()
       lastWriteMs = clock.monotonicMs()
       const room = exchange.write(text)
       if (room) await room
@@ -61,7 +59,7 @@ export async function streamAnswer(options: {
     }
     exchange.endStream()
   } catch (error) {
-    if (!exchange.streamStarted) throw error
+    if (!isStarted) throw error
     const errors = options.errors ?? openAiErrors
     void exchange.write(errors.event(toFault(error), exchange.requestId))
     exchange.endStream()

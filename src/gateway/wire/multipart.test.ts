@@ -97,6 +97,14 @@ test('a file of exactly the limit passes', async () => {
   expect(form.files[0]?.bytes).toHaveLength(limits.fileBytesMax)
 })
 
+test('a form that goes on behind its end, with a file that has none, is refused and not waited for', async () => {
+  const disposition = 'Content-Disposition: form-data; =""; filename="m"'
+  const body = `\r\n--xyz--\r\n--xyz\r\n--xyz\r\n${disposition}\r\nt:\r\n\r\nx`
+  await expect(readForm(Buffer.from(body), headers, limits)).rejects.toMatchObject({
+    code: 'client.invalid_request',
+  })
+})
+
 test('a form without a boundary is refused', async () => {
   const without = { 'content-type': 'multipart/form-data' }
   await expect(readForm(Buffer.alloc(0), without, limits)).rejects.toMatchObject({ status: 400 })

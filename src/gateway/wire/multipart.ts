@@ -42,6 +42,8 @@ const fieldNameBytesMax = 200
 const headersPerPartMax = 16
 /** A boundary made to be searched slowly costs a few milliseconds for this much. */
 const sliceBytes = 64 * 1024
+/** With everything read, the end is a few turns away; some forms leave the parser waiting for a file that never ends. */
+const endTurnsMax = 100
 /** Of a form that is read as a whole. */
 const wholeLimits = { fieldBytesMax: 1024 * 1024, fieldsMax: 256 }
 
@@ -90,10 +92,19 @@ export async function readParts(
   const fail = (error: unknown): void => {
     failure ??= error
   }
-  const closed = new Promise<void>((resolve) => {
-    parser.on('close', resolve)
+  let hasEnded = false
+  /** What is malformed may end the parser without a word to who waits for a write. */
+  const ended = new Promise<void>((resolve) => {
+    const end = (): void => {
+      hasEnded = true
+      resolve()
+    }
+    parser.on('close', end)
+    parser.on('error', () => {
+      fail(malformed())
+      end()
+    })
   })
-  parser.on('error', () => fail(malformed()))
   parser.on('fieldsLimit', () => fail(tooManyParts()))
   parser.on('filesLimit', () => fail(tooManyParts()))
   parser.on('partsLimit', () => fail(tooManyParts()))
@@ -125,15 +136,17 @@ export async function readParts(
   try {
     for await (const piece of body) {
       for (let start = 0; start < piece.length; start += sliceBytes) {
-        await new Promise<void>((resolve) => {
+        const taken = new Promise<void>((resolve) => {
           parser.write(piece.subarray(start, start + sliceBytes), () => resolve())
         })
+        await Promise.race([taken, ended])
         await nextTurn()
         await hand()
       }
     }
     parser.end()
-    await closed
+    for (let turn = 0; turn < endTurnsMax && !hasEnded; turn += 1) await nextTurn()
+    if (!hasEnded) fail(malformed())
     await hand()
   } finally {
     parser.destroy()

@@ -83,6 +83,8 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Buffer> {
   #timer: NodeJS.Timeout
   #responseStarted = false
   #bodyStarted = false
+  /** When the last piece of the body came. */
+  #heardMs = 0
   #timedOut = false
   #abandoned = false
 
@@ -149,7 +151,7 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Buffer> {
     if (chunk) {
       this.#bufferedBytes -= chunk.length
       if (this.#controller?.paused && this.#bufferedBytes === 0) {
-        this.#timer.refresh()
+        this.#heardMs = performance.now()
         this.#controller.resume()
       }
       return Promise.resolve({ done: false, value: chunk })
@@ -176,10 +178,9 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Buffer> {
 
   /** The first piece of the body ends the wait for the engine's prefill; from then on silence is an outage. */
   #touch(): void {
-    if (this.#bodyStarted) {
-      this.#timer.refresh()
-      return
-    }
+    // Moving the timer for each piece would cost more than looking at it when it runs out.
+    this.#heardMs = performance.now()
+    if (this.#bodyStarted) return
     this.#bodyStarted = true
     clearTimeout(this.#timer)
     this.#timer = setTimeout(this.#onSilence, this.#request.idleTimeoutMs)
@@ -189,6 +190,12 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Buffer> {
     // A reader that does not read is not the engine's silence.
     if (this.#controller?.paused) {
       this.#timer.refresh()
+      return
+    }
+    const silentMs = this.#bodyStarted ? performance.now() - this.#heardMs : Infinity
+    const leftMs = this.#request.idleTimeoutMs - silentMs
+    if (leftMs >= 1) {
+      this.#timer = setTimeout(this.#onSilence, leftMs)
       return
     }
     this.#timedOut = true

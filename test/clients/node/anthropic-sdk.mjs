@@ -27,7 +27,8 @@ await run('@anthropic-ai/sdk', {
   async tools() {
     const answer = await client.messages.create({
       model: chatModel,
-      max_tokens: 64,
+      max_tokens: 128,
+      temperature: 0,
       messages: [{ role: 'user', content: 'What is the weather in Paris?' }],
       tools: [{ name: 'weather', input_schema: weatherSchema }],
       tool_choice: { type: 'tool', name: 'weather' },

@@ -43,7 +43,8 @@ await run('openai', {
       messages: [{ role: 'user', content: 'What is the weather in Paris?' }],
       tools: [{ type: 'function', function: { name: 'weather', parameters: weatherSchema } }],
       tool_choice: { type: 'function', function: { name: 'weather' } },
-      max_tokens: 64,
+      max_tokens: 128,
+      temperature: 0,
     })
     assert.ok('city' in JSON.parse(answer.choices[0].message.tool_calls[0].function.arguments))
   },

@@ -26,7 +26,8 @@ def tools():
     tool = {"name": "weather", "description": "The weather in a city.", "input_schema": WEATHER_SCHEMA}
     question = {"role": "user", "content": "What is the weather in Paris?"}
     answer = client.messages.create(
-        model=CHAT_MODEL, max_tokens=64, messages=[question], tools=[tool], tool_choice={"type": "any"},
+        model=CHAT_MODEL, max_tokens=128, temperature=0, messages=[question], tools=[tool],
+        tool_choice={"type": "any"},
     )
     call = answer.content[-1]
     assert call.type == "tool_use" and call.name == "weather" and "city" in call.input

@@ -35,7 +35,7 @@ def tools():
         """The weather in a city."""
         return "sunny"
 
-    bound = chat_model(max_tokens=64).bind_tools([weather], tool_choice="any")
+    bound = chat_model(max_tokens=128, temperature=0).bind_tools([weather], tool_choice="any")
     call = bound.invoke("What is the weather in Paris?").tool_calls[0]
     assert call["name"] == "weather" and "city" in call["args"]
 

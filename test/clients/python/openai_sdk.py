@@ -39,7 +39,7 @@ def tools():
     tool = {"type": "function", "function": {"name": "weather", "parameters": WEATHER_SCHEMA}}
     answer = client.chat.completions.create(
         model=CHAT_MODEL, messages=[{"role": "user", "content": "What is the weather in Paris?"}],
-        tools=[tool], tool_choice="required", max_tokens=64,
+        tools=[tool], tool_choice="required", max_tokens=128, temperature=0,
     )
     call = answer.choices[0].message.tool_calls[0]
     assert call.function.name == "weather" and "city" in json.loads(call.function.arguments)
