@@ -1,5 +1,6 @@
-/** `npm run fuzz [-- --cases N --target NAME --from N]`: see README.md. The exit code is 0 only when every case held. */
+/** `npm run fuzz [-- --cases N --target NAME --from N --record]`: see README.md. The exit code is 0 only when every case held. */
 import { parseArgs } from 'node:util'
+import { circumstances, record } from '../chaos/record.ts'
 import { say } from '../harness/lane.ts'
 import { fuzz, targetNames, type TargetName } from './fuzz.ts'
 
@@ -8,6 +9,7 @@ const { values } = parseArgs({
     cases: { type: 'string', default: '100000' },
     from: { type: 'string', default: '0' },
     target: { type: 'string', multiple: true },
+    record: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 })
@@ -17,15 +19,23 @@ const unknown = names.filter((name) => !isTargetName(name))
 const cases = Number(values.cases)
 const from = Number(values.from)
 if (values.help || unknown.length > 0 || !isCount(cases) || !isCount(from)) {
-  say(`npm run fuzz -- [--cases N] [--target ${targetNames.join('|')}]… [--from N]`)
+  say(`npm run fuzz -- [--cases N] [--target ${targetNames.join('|')}]… [--from N] [--record]`)
   process.exitCode = values.help ? 0 : 2
 } else {
   const results = await fuzz({ names: names.filter(isTargetName), cases, from, say })
-  say('\ntarget      cases     failed   slowest case')
-  for (const result of results)
-    say(
-      `${result.name.padEnd(10)}${String(result.cases).padStart(8)}${String(result.failures.length).padStart(9)}   ${result.slowestMs.toFixed(1)} ms`,
-    )
+  const rows = results.map(({ name, cases: done, failures, slowestMs }) => [
+    name,
+    done.toLocaleString('en-US'),
+    String(failures.length),
+    `${slowestMs.toFixed(1)} ms`,
+  ])
+  const table = [['target', 'cases', 'failed', 'slowest case'], ...rows]
+  say(`\n${table.map((row) => row.map((cell) => cell.padEnd(14)).join('')).join('\n')}`)
+  if (values.record) {
+    const [head = [], ...body] = table.map((row) => `| ${row.join(' | ')} |`)
+    const lines = [head, '| --- | --: | --: | --: |', ...body]
+    record('fuzz', `${circumstances(from)}\n\n${lines.join('\n')}`)
+  }
   const failed = results.reduce((sum, result) => sum + result.failures.length, 0)
   process.exitCode = failed === 0 ? 0 : 1
 }
