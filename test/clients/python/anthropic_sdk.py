@@ -26,7 +26,7 @@ def tools():
     tool = {"name": "weather", "description": "The weather in a city.", "input_schema": WEATHER_SCHEMA}
     question = {"role": "user", "content": "What is the weather in Paris?"}
     answer = client.messages.create(
-        model=CHAT_MODEL, max_tokens=128, temperature=0, messages=[question], tools=[tool],
+        model=CHAT_MODEL, max_tokens=256, messages=[question], tools=[tool], extra_body={"temperature": 0},
         tool_choice={"type": "any"},
     )
     call = answer.content[-1]
