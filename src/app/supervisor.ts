@@ -144,7 +144,8 @@ export function createSupervisor(options: {
 }
 
 function launch(spec: RoleSpec, onLog: (line: string) => void): Pick<Running, 'child' | 'ended'> {
-  const child = spawn(process.execPath, [mainPath, spec.command], {
+  // With the flags that the launcher has chosen for this program.
+  const child = spawn(process.execPath, [...process.execArgv, mainPath, spec.command], {
     env: spec.env,
     // A group of its own: Ctrl-C in the terminal reaches the supervisor, which drains in the right order.
     detached: true,

@@ -98,6 +98,10 @@ const usage = (inputTokens: number, outputTokens: number): TokenUsage => ({
   outputTokens,
   reasoningTokens: 0,
 })
+const noted = (outputTokens: number) => () => ({
+  usage: usage(8, outputTokens),
+  replicaId: undefined,
+})
 const settlement = (outcome: Outcome, used: TokenUsage) => ({
   outcome,
   usage: used,
@@ -240,7 +244,7 @@ test('what a crash left open is settled by rule at the next start: input, and th
   const billing = await start()
   await billing.open(request('dead-1'))
   const spoke = await billing.open(request('dead-2'))
-  void spoke.progress(usage(8, 64))
+  void spoke.progress(64, noted(64))
   const copy = `${directory}-copy`
   // An append that resolves makes everything before it durable.
   await (await billing.open(request('dead-3'))).settle(settlement('completed', usage(2, 2)))
@@ -390,7 +394,7 @@ test('with the space used up nobody is admitted, and everybody who was is settle
   await expect(admitAll()).rejects.toMatchObject({ code: 'billing.journal_full' })
   expect(holds.length).toBeGreaterThan(10)
   for (let tokens = 64; tokens < 64 * 50; tokens += 64)
-    for (const hold of holds) void hold.progress(usage(8, tokens))
+    for (const hold of holds) void hold.progress(tokens, noted(tokens))
   for (const hold of holds) await hold.settle(settlement('completed', usage(1, 1)))
   await billing.close()
   await away.close()
@@ -489,13 +493,13 @@ test('an answer waits for its journal before a crash could lose more than 64 tok
   const hold = await billing.open(request('slow-1'))
   let open = (): void => {}
   gate = new Promise((resolve) => (open = resolve))
-  expect(hold.progress(usage(8, 32))).toBeUndefined()
-  expect(hold.progress(usage(8, 63))).toBeUndefined()
-  const pending = hold.progress(usage(8, 64))
+  expect(hold.progress(32, noted(32))).toBeUndefined()
+  expect(hold.progress(63, noted(63))).toBeUndefined()
+  const pending = hold.progress(64, noted(64))
   expect(pending).toBeInstanceOf(Promise)
   open()
   await pending
-  expect(hold.progress(usage(8, 127))).toBeUndefined()
+  expect(hold.progress(127, noted(127))).toBeUndefined()
   await hold.settle(settlement('completed', usage(8, 127)))
   await billing.close()
 })

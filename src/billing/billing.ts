@@ -51,16 +51,22 @@ export interface Billing {
 export interface Hold {
   readonly requestId: string
   /**
-   * Notes running totals, and who serves, and writes them to the journal now and then. When a disk is so slow that a crash could leave more than
-   * the promised window unbilled, it returns what to wait for before the answer goes on.
+   * Notes how much output there is, and now and then writes what `describe` says of it to the journal. When a disk is so slow that a crash could
+   * leave more than the promised window unbilled, it returns what to wait for before the answer goes on.
    */
-  progress(usage: BillableUsage, replicaId?: string): Promise<void> | undefined
+  progress(outputTokens: number, describe: () => Progress): Promise<void> | undefined
   /** Notes counters that the request begins to take from after its start. Writes them at once, and never waits. */
   noteTakes(takes: readonly LimitTake[]): void
   /** Notes what the engine said of the whole answer, when it ended in its proper way. Counted apart from the usage that is settled. */
   noteEngine(claimed: TokenUsage): void
   /** Durable when it resolves. Called once. The charge exceeds neither the hold nor what budgets have reserved. */
   settle(settlement: Settlement): Promise<SettledRequest>
+}
+
+/** Running totals, and who serves. */
+export interface Progress {
+  readonly usage: BillableUsage
+  readonly replicaId: string | undefined
 }
 
 export interface BillingOptions {
@@ -87,6 +93,11 @@ const progressTokens = 32
 const crashWindowTokens = 64
 const progressMs = 1_000
 const progressBytes = 512
+/** A thousand streams note their progress some 1,500 times a second; a sync each would be a tenth of what a stream costs. */
+const progressLingerMs = 10
+/** With so many requests under way, opens and settlements wait for company: a sync costs as much as a sixth of a small request. */
+const busyHolds = 8
+const busyLingerMs = 1
 /** A counter in the open or the takes record, and what is charged to it in the settlement. */
 const takeBytes = 256
 
@@ -146,6 +157,8 @@ async function openLocked(options: BillingOptions, unlock: () => void): Promise<
     },
   })
 
+  const lingerMs = (): number => (openSequences.size >= busyHolds ? busyLingerMs : 0)
+
   return {
     gatewayId,
     async open(request) {
@@ -156,13 +169,13 @@ async function openLocked(options: BillingOptions, unlock: () => void): Promise<
       try {
         await journal.reserve(reservedBytes + request.takes.length * takeBytes)
         // When this fails, the journal has ended, and what is reserved in it with it.
-        await journal.append((sequence) => encodeOpen(text, sequence))
+        await journal.append((sequence) => encodeOpen(text, sequence), lingerMs())
       } catch (error) {
         openSequences.delete(key)
         throw error
       }
       const onSettled = (): void => void openSequences.delete(key)
-      return openHold({ request, text, journal, clock, totals, onSettled })
+      return openHold({ request, text, journal, clock, totals, lingerMs, onSettled })
     },
     lagEvents: shipper.lagEvents,
     journalBytes: () => journal.bytes,
@@ -209,6 +222,7 @@ function openHold(scope: {
   readonly journal: Journal
   readonly clock: Clock
   readonly totals: Totals | undefined
+  readonly lingerMs: () => number
   readonly onSettled: () => void
 }): Hold {
   const { request, text, journal, clock, totals } = scope
@@ -221,23 +235,24 @@ function openHold(scope: {
   let notedMs = clock.monotonicMs()
   return {
     requestId: request.requestId,
-    progress(usage, replicaId) {
+    progress(outputTokens, describe) {
       const nowMs = clock.monotonicMs()
-      const { outputTokens } = usage
       const isDue = outputTokens >= notedTokens + progressTokens || nowMs >= notedMs + progressMs
       // Settlements go first: near the end of the space, a crash may lose more than a window.
       if (isDue && journal.hasRoom(progressBytes)) {
         notedTokens = outputTokens
         notedMs = nowMs
         pending = journal
-          .append(() => encodeProgress(text, usage, replicaId))
+          .append(() => encodeProgress(text, describe()), progressLingerMs)
           .then(() => {
             durableTokens = Math.max(durableTokens, outputTokens)
           })
         // Whoever waits for it fails with it; for all others the settlement meets the same failure.
         pending.catch(ignoreFailure)
       }
-      return outputTokens - durableTokens >= crashWindowTokens ? pending : undefined
+      if (outputTokens - durableTokens < crashWindowTokens) return undefined
+      journal.hurry()
+      return pending
     },
     noteTakes(takes) {
       const bytes = takes.length * takeBytes
@@ -260,7 +275,8 @@ function openHold(scope: {
         engineNoted: claimed !== undefined,
       })
       journal.release(reserved)
-      await appendSettlement({ request, text, settled, claimed, journal, totals })
+      const lingerMs = scope.lingerMs()
+      await appendSettlement({ request, text, settled, claimed, journal, totals, lingerMs })
       scope.onSettled()
       return settled
     },
@@ -305,14 +321,15 @@ async function appendSettlement(scope: {
   readonly claimed: TokenUsage | undefined
   readonly journal: Journal
   readonly totals: Totals | undefined
+  readonly lingerMs?: number
 }): Promise<void> {
-  const { request, text, settled, claimed, journal, totals } = scope
+  const { request, text, settled, claimed, journal, totals, lingerMs } = scope
   let sequence = 0n
   await journal.append((next) => {
     sequence = next
     totals?.settling(sequence)
     return encodeSettle(text, settled, sequence)
-  })
+  }, lingerMs)
   const counted = settled.engineCounted ? claimed : undefined
   totals?.settled(sequence, tallied(request, settled), counted)
 }

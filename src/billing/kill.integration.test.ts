@@ -79,7 +79,7 @@ const serve = async (worker) => {
     for (let token = 1; token <= tokens; token += 1) {
       await new Promise((resolve) => setTimeout(resolve, 3))
       say('emitted', requestId, token)
-      hold.progress(usage(token), 'rep_A')
+      hold.progress(token, () => ({ usage: usage(token), replicaId: 'rep_A' }))
       // Into the next window.
       if (token === 20) hold.noteTakes([take('lim_tokens', minuteMs + 60_000, 'tokens')])
     }

@@ -2,7 +2,7 @@
  * One admitted request: meters what it costs, and settles on every way out. The settlement is durable before the client hears of the end, and
  * what limits had reserved beyond it is free only then.
  */
-import type { Hold } from '../billing/billing.ts'
+import type { Hold, Progress } from '../billing/billing.ts'
 import { rate } from '../billing/rating.ts'
 import { decideUsage, type Metered } from '../billing/settlement.ts'
 import { spentOf } from '../billing/spend.ts'
@@ -241,8 +241,18 @@ export class Admission implements AsyncDisposable {
     this.#deltas += 1
     this.#estimatedTokens += tokensIn(part)
     if (part.type === 'reasoning-delta') this.#reasoningDeltas += 1
-    return this.#hold.progress(this.#usageSoFar(), this.#replicaId)
+    return this.#hold.progress(this.#outputSoFar(), this.#describeProgress)
   }
+
+  /** As `decideUsage` has it for an answer that is not whole. */
+  #outputSoFar(): number {
+    return Math.max(this.#deltas, this.#claimed?.outputTokens ?? 0)
+  }
+
+  readonly #describeProgress = (): Progress => ({
+    usage: this.#decide(false).usage,
+    replicaId: this.#replicaId,
+  })
 
   #metered(): Metered {
     return {
@@ -267,10 +277,6 @@ export class Admission implements AsyncDisposable {
     const reasoningTokens = Math.min(usage.reasoningTokens, outputTokens)
     const units = unitsOf(this.#job.work, this.#job.model, usage.inputTokens)
     return { usage: { ...usage, outputTokens, reasoningTokens, ...(units && { units }) }, suspect }
-  }
-
-  #usageSoFar(): BillableUsage {
-    return this.#decide(false).usage
   }
 
   #cut(finishes: readonly StreamPart[], cause?: FinishCause): StreamPart[] {

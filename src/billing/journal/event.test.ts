@@ -85,9 +85,9 @@ test('a request that was left open is read back as it was opened, prices of unit
 test('what it took later, and the last progress with its replica, are known after a crash', () => {
   const [found] = unsettled(
     encodeOpen(text, 7n),
-    encodeProgress(text, { ...usage, outputTokens: 5 }, 'rep_1'),
+    encodeProgress(text, { usage: { ...usage, outputTokens: 5 }, replicaId: 'rep_1' }),
     encodeTakes(text, [take('lim_a', 120_000)]),
-    encodeProgress(text, usage, 'rep_1'),
+    encodeProgress(text, { usage, replicaId: 'rep_1' }),
     encodeTakes(text, [take('lim_b', 120_000), take('lim_b', 180_000)]),
   )
   expect(found?.progress).toEqual(usage)
@@ -106,7 +106,7 @@ test('lines of an older journal have no life, no counters and no replica, and ar
     .replace(/"already_charged_nanos":"5",/, '')
     .replace(/,"takes":\[.*\]\]/, '')
   expect(old).not.toMatch(/takes|life_id|already/)
-  const [found] = unsettled(old, encodeProgress(text, usage))
+  const [found] = unsettled(old, encodeProgress(text, { usage }))
   expect(found).toMatchObject({ takes: [], replicaId: undefined })
   expect(found?.request).toMatchObject({ lifeId: '', takes: [], alreadyChargedNanos: 0n })
 })
@@ -117,7 +117,7 @@ test('a settlement ends its own leg alone, and what only recovery needs is never
     encodeOpen(text, 1n),
     encodeOpen(other, 2n),
     encodeTakes(text, [take('lim_a', 1)]),
-    encodeProgress(text, usage),
+    encodeProgress(text, { usage }),
     encodeSettle(text, settled, 5n),
   ]
   expect(unsettled(...lines).map((found) => found.request.leg)).toEqual([2])
@@ -145,7 +145,7 @@ test('each line is one line of valid JSON', () => {
   const lines = [
     encodeOpen(text, 1n),
     encodeTakes(text, request.takes),
-    encodeProgress(text, usage, 'rep_1'),
+    encodeProgress(text, { usage, replicaId: 'rep_1' }),
     encodeSettle(text, settled, 2n),
   ]
   for (const line of lines) {

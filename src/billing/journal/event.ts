@@ -101,8 +101,7 @@ export function selectBookable(lines: readonly string[]): string[] {
 
 export function encodeProgress(
   request: RequestText,
-  usage: BillableUsage,
-  replicaId?: string,
+  { usage, replicaId }: { readonly usage: BillableUsage; readonly replicaId?: string | undefined },
 ): string {
   const progress = JSON.stringify({ ...toColumns(usage), replica_id: replicaId })
   return `${progressPrefix},${request.identity},${withoutBraces(progress)}}`

@@ -96,6 +96,89 @@ test('writers that come together share a write', async () => {
   await journal.close()
 })
 
+test('what may linger waits so long, or for the first that may not; and is before it on disk', async () => {
+  const writes: number[] = []
+  const clock = manualClock()
+  const { journal } = await open({
+    clock,
+    files: {
+      write: async (...write) => {
+        await systemFiles.write(...write)
+        writes.push(clock.monotonicMs())
+      },
+    },
+  })
+  const lingering = [journal.append(line, 10)]
+  clock.advance(9)
+  lingering.push(journal.append(line, 10))
+  expect(writes).toEqual([])
+  clock.advance(1)
+  await Promise.all(lingering)
+  expect(writes).toEqual([10])
+  void journal.append(line, 10)
+  await journal.append(line)
+  expect([writes, journal.durableSequence]).toEqual([[10, 10], 4n])
+  clock.advance(100)
+  await journal.append(line)
+  expect(writes).toEqual([10, 10, 110])
+  await journal.close()
+})
+
+test('what lingers while others are written waits for its own time, or for whoever hurries it', async () => {
+  const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let writes = 0
+  const clock = manualClock()
+  const { journal } = await open({
+    clock,
+    files: {
+      write: async (...write) => {
+        await gates[writes]?.promise
+        writes += 1
+        await systemFiles.write(...write)
+      },
+    },
+  })
+  const first = journal.append(line)
+  const lingering = journal.append(line, 10)
+  gates[0]?.resolve()
+  gates[1]?.resolve()
+  await first
+  await new Promise((resolve) => setImmediate(resolve))
+  expect([writes, journal.durableSequence]).toEqual([1, 1n])
+  journal.hurry()
+  await lingering
+  expect([writes, journal.durableSequence]).toEqual([2, 2n])
+  await journal.close()
+})
+
+test('who lingers and leaves with others under way leaves nothing behind to be written', async () => {
+  let writes = 0
+  const clock = manualClock()
+  const { journal } = await open({
+    clock,
+    files: { write: (...write) => ((writes += 1), systemFiles.write(...write)) },
+  })
+  const appended = [journal.append(line), journal.append(line, 10), journal.append(line)]
+  await Promise.all(appended)
+  clock.advance(20)
+  await journal.append(line)
+  expect(writes).toBe(3)
+  await journal.close()
+  const again = await open()
+  expect(again.found).toEqual(lines(1, 4))
+  await again.journal.close()
+})
+
+test('what lingers at the end is written, and found after a restart', async () => {
+  const { journal } = await open()
+  const lingering = journal.append(line, 10)
+  await journal.close()
+  await lingering
+  const again = await open()
+  expect(again.found).toEqual(lines(1, 1))
+  await again.journal.close()
+})
+
 test('nobody is told before the write has returned', async () => {
   const write = Promise.withResolvers<void>()
   const { journal } = await open({ files: { write: () => write.promise } })

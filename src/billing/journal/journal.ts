@@ -45,8 +45,13 @@ export interface Journal {
    */
   reserve(bytes: number): Promise<void>
   release(bytes: number): void
-  /** `encode` gets the event's sequence. Throws `billing.journal_failed`. */
-  append(encode: (sequence: bigint) => string): Promise<void>
+  /**
+   * `encode` gets the event's sequence. What need not be durable at once may linger for so long, to share the sync of others. Throws
+   * `billing.journal_failed`.
+   */
+  append(encode: (sequence: bigint) => string, lingerMs?: number): Promise<void>
+  /** What lingers goes on its way now: somebody waits for it. */
+  hurry(): void
   /** Durable events after a sequence, as lines: at most `max`, or one whole frame. Throws `billing.journal_failed`. */
   read(after: bigint, max: number): Promise<Batch>
   /** Deletes the segments whose events all lie at or before a sequence. */
@@ -90,6 +95,10 @@ export async function openJournal(
   let nextNumber = found.nextNumber
   let reservedBytes = 0
   let queue: Waiting[] = []
+  /** Something in the queue lingers no longer. */
+  let isDue = false
+  let dueMs = Infinity
+  let cancelTimer: (() => void) | undefined
   /** In the queue, and in the batch that is being written. */
   let pendingBytes = 0
   let writing: Promise<void> | undefined
@@ -152,6 +161,7 @@ export async function openJournal(
           })
     for (const waiting of queue) waiting.reject(failure)
     queue = []
+    cancelTimer?.()
     onFatal(error)
     return failure
   }
@@ -167,10 +177,34 @@ export async function openJournal(
     return queue.splice(0, count)
   }
 
+  const linger = (ms: number): void => {
+    const wantedMs = clock.monotonicMs() + ms
+    if (wantedMs >= dueMs) return
+    cancelTimer?.()
+    dueMs = wantedMs
+    cancelTimer = clock.after(ms, writeNow)
+  }
+
+  const lingerNoMore = (): void => {
+    cancelTimer?.()
+    cancelTimer = undefined
+    dueMs = Infinity
+  }
+
+  /** Whatever is in the queue, all of it; by the writer under way where there is one. */
+  const writeNow = (): void => {
+    lingerNoMore()
+    isDue = true
+    if (writingSinceMs === undefined) writing = writeBatches()
+  }
+
   const writeBatches = async (): Promise<void> => {
-    while (queue.length > 0 && !failure) {
+    while (isDue && !failure) {
       writingSinceMs = clock.monotonicMs()
       const batch = takeBatch()
+      assert(batch.length > 0, 'a batch holds an event')
+      isDue = queue.length > 0
+      if (!isDue) lingerNoMore()
       const first = durableSequence + 1n
       const lines = batch.map((waiting) => waiting.line)
       const { frame, hash } = encodeFrame(lines, first, previousHash)
@@ -280,7 +314,7 @@ export async function openJournal(
       reservedBytes -= given
       assert(reservedBytes >= 0, 'what is released was reserved')
     },
-    append(encode) {
+    append(encode, lingerMs = 0) {
       if (failure) return Promise.reject(failure)
       const line = encode(nextSequence)
       const size = Buffer.byteLength(line) + 1
@@ -289,8 +323,12 @@ export async function openJournal(
       pendingBytes += size
       return new Promise((resolve, reject) => {
         queue.push({ line, bytes: size, resolve, reject })
-        if (writingSinceMs === undefined) writing = writeBatches()
+        if (lingerMs > 0) linger(lingerMs)
+        else writeNow()
       })
+    },
+    hurry() {
+      if (queue.length > 0) writeNow()
     },
     async read(after, max) {
       if (failure) throw failure
@@ -315,6 +353,7 @@ export async function openJournal(
       }
     },
     async close() {
+      if (queue.length > 0) writeNow()
       await writing
       await allocating
       // The numbers of closed files are given to others: nothing may be written to them any more.
