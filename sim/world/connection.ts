@@ -104,7 +104,7 @@ export function openConnection(options: {
     adoptRequestId: () => {},
     addHeaders: () => {},
     abort: () => abort.abort(ended),
-    readBody: () => Promise.resolve(Buffer.from(options.body)),
+    readBody: () => Promise.resolve([Buffer.from(options.body)]),
     async *bodyPieces() {
       yield Buffer.from(options.body)
     },

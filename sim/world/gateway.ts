@@ -17,6 +17,7 @@ import type { GatewayMetrics } from '../../src/gateway/metrics.ts'
 import { serve } from '../../src/gateway/pipeline.ts'
 import { createReplicas } from '../../src/gateway/replicas.ts'
 import { toWireError } from '../../src/gateway/wire/openai/errors.ts'
+import type { AnswerBook } from '../../src/idempotency/answers.ts'
 import type { Idempotency } from '../../src/idempotency/idempotency.ts'
 import type { KeyDirectory } from '../../src/identity/key-directory.ts'
 import type { LeaseAuthority } from '../../src/limits/authority.ts'
@@ -26,6 +27,7 @@ import { Fault, toFault } from '../../src/platform/fault.ts'
 import { createLogger } from '../../src/platform/log.ts'
 import type { Database } from '../../src/platform/postgres/database.ts'
 import { createSeal } from '../../src/platform/seal.ts'
+import type { StoredResponses } from '../../src/responses/responses.ts'
 import type {
   CallScenario,
   DeathScenario,
@@ -235,8 +237,10 @@ export function createGatewayMachine(
       inputs: createOutputEstimator({ entriesMax: estimatesMax }),
       latencies: createLatencyEstimator({ entriesMax: estimatesMax }),
       idempotency: noIdempotency,
+      answers: noAnswers,
       files: noFiles,
       batches: noBatches,
+      responses: noResponses,
       receipts,
       quotaStatus: 429,
       fieldPolicy: { unknown: 'ignore', forwarded: [] },
@@ -405,6 +409,8 @@ const receipts = createReceiptSigner(Buffer.alloc(32))
 // Simulated clients ask for chat completions only.
 const noFiles = {} as Files
 const noBatches = {} as Batches
+const noResponses = {} as StoredResponses
+const noAnswers = {} as AnswerBook
 
 const noIdempotency: Idempotency = {
   begin: () => Promise.reject(new Error('no idempotency key was sent')),

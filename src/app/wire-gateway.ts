@@ -14,6 +14,7 @@ import { createLatencyEstimator } from '../gateway/latency-estimate.ts'
 import { createGatewayMetrics } from '../gateway/metrics.ts'
 import { createReplicas } from '../gateway/replicas.ts'
 import { keepSnapshot, type SnapshotRecords } from '../gateway/snapshot.ts'
+import { createAnswerBook } from '../idempotency/answers.ts'
 import { openIdempotency } from '../idempotency/idempotency.ts'
 import { recordKeyUse } from '../identity/identity.ts'
 import { createKeyDirectory, type KeyDirectory } from '../identity/key-directory.ts'
@@ -32,6 +33,7 @@ import { appDatabaseUrl, type Config } from './config.ts'
 import type { Role } from './lifecycle.ts'
 import { loadSecrets, secretPath } from './secrets.ts'
 import { wireBatches } from './wire-batches.ts'
+import { wireResponses } from './wire-responses.ts'
 
 const exchangeLimits = { bodyTimeoutMs: 30_000, stalledReaderMs: 30_000, totalTimeoutMs: 3_600_000 }
 const keyUseFlushMs = 60_000
@@ -121,6 +123,7 @@ export async function startGateway(config: Config): Promise<Role> {
   })
 
   const batchWork = wireBatches(config, { name, seal: secrets.atRest, clock, log })
+  const responses = wireResponses(config, { name, seal: secrets.atRest, clock, log })
 
   let keys: KeyDirectory = createKeyDirectory(createKeyRecords(), secrets.peppers)
   let catalogue: Catalogue = createCatalogue({ models: [], aliases: [], prices: [] })
@@ -153,8 +156,10 @@ export async function startGateway(config: Config): Promise<Role> {
     inputs: createOutputEstimator({ entriesMax: estimatorEntriesMax }),
     latencies: createLatencyEstimator({ entriesMax: estimatorEntriesMax }),
     idempotency,
+    answers: createAnswerBook(secrets.idempotency, secrets.atRest),
     files: batchWork.files,
     batches: batchWork.batches,
+    responses: responses.stored,
     receipts: createReceiptSigner(secrets.receiptSeed),
     quotaStatus: settings.quotaStatus,
     fieldPolicy: { unknown: settings.unknownFields, forwarded: settings.forwardedFields },
@@ -246,6 +251,7 @@ export async function startGateway(config: Config): Promise<Role> {
       await database.close()
       await leaseDatabase.close()
       await batchWork.close()
+      await responses.close()
       idempotency.close()
       await keyedDatabase.close()
       metricsServer.close()

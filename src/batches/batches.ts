@@ -4,7 +4,8 @@ import type { Clock } from '../platform/clock.ts'
 import { Fault } from '../platform/fault.ts'
 import { randomBase62 } from '../platform/ids.ts'
 import type { Database, Sql } from '../platform/postgres/database.ts'
-import { newSealingKey, type Seal } from '../platform/seal.ts'
+import type { Seal } from '../platform/seal.ts'
+import { newContentKey } from '../platform/sealed-content.ts'
 import {
   batchKeyContext,
   cancelOutcome,
@@ -13,6 +14,7 @@ import {
   openBatchesMax,
   type Batch,
 } from './batch.ts'
+import type { CreationKey } from './creation-key.ts'
 import type { Owner } from './file.ts'
 import { scopeOf } from './files.ts'
 import * as store from './store.ts'
@@ -33,7 +35,8 @@ export interface BatchPage {
 export interface Batches {
   /** What a batch may ask for, such as `/v1/chat/completions`. */
   readonly endpoints: readonly string[]
-  create(owner: Owner, batch: NewBatch): Promise<Batch>
+  /** A repetition gets the batch that is there, as it stands now. */
+  create(owner: Owner, batch: NewBatch, key?: CreationKey): Promise<Batch>
   find(owner: Owner, batchId: string): Promise<Batch | undefined>
   list(owner: Owner, page: BatchPage): Promise<{ batches: readonly Batch[]; hasMore: boolean }>
   /** `undefined` when there is none. Throws `client.conflict` for one that has ended otherwise. */
@@ -53,7 +56,7 @@ export function openBatches(options: {
 
   return {
     endpoints,
-    async create(owner, batch) {
+    async create(owner, batch, key) {
       assert(endpoints.includes(batch.endpoint), 'a batch asks for one of the endpoints')
       const id = `batch_${randomBase62(24)}`
       const createdAt = now()
@@ -61,6 +64,8 @@ export function openBatches(options: {
         batch.metadata &&
         seal.seal(Buffer.from(JSON.stringify(batch.metadata)), metadataContext(id))
       return inScope(owner, async (tx) => {
+        const earlier = await key?.find(tx, (earlierId) => store.findBatch(tx, owner, earlierId))
+        if (earlier) return toBatch(earlier, seal)
         const input = await store.lockInput(tx, owner, batch.inputFileId, createdAt)
         if (!input) throw noInput()
         if (input.purpose !== 'batch') throw wrongPurpose()
@@ -70,12 +75,13 @@ export function openBatches(options: {
           apiKeyId: batch.apiKeyId,
           endpoint: batch.endpoint,
           inputFileId: batch.inputFileId,
-          sealedKey: seal.seal(newSealingKey(), batchKeyContext(id)),
+          sealedKey: newContentKey(seal, batchKeyContext(id)).sealedKey,
           sealedMetadata,
           outputExpiresAfterS: Math.round(batch.outputLifeMs / 1_000),
           createdAt,
           expiresAt: new Date(createdAt.getTime() + completionWindowMs),
         })
+        await key?.keep(tx, id)
         return toBatch(row, seal)
       })
     },

@@ -20,8 +20,6 @@ export interface Owner {
   readonly projectId: string
 }
 
-/** Content is sealed and kept in pieces of this. */
-export const chunkBytes = 256 * 1024
 export const fileNameLengthMax = 255
 export const pageRowsMax = 10_000
 

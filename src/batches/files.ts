@@ -12,9 +12,15 @@ import {
   type Scope,
   type Sql,
 } from '../platform/postgres/database.ts'
-import { createSeal, newSealingKey, type Seal } from '../platform/seal.ts'
+import type { Seal } from '../platform/seal.ts'
 import {
   chunkBytes,
+  newContentKey,
+  openContentKey,
+  sweepInSteps,
+} from '../platform/sealed-content.ts'
+import type { CreationKey } from './creation-key.ts'
+import {
   chunkContext,
   keyContext,
   nameContext,
@@ -55,8 +61,8 @@ export interface Files {
   /** A place among the uploads of this process, until it is disposed of. Throws when there is none, or none for this project. */
   takePlace(owner: Owner): Disposable
   begin(owner: Owner): Promise<FileWriter>
-  /** Flushes and publishes an upload, unless the project would then store too much. */
-  finish(owner: Owner, writer: FileWriter, facts: FileFacts): Promise<StoredFile>
+  /** Flushes and publishes an upload, unless the project would then store too much. A repetition leaves nothing behind but the file that is there. */
+  finish(owner: Owner, writer: FileWriter, facts: FileFacts, key?: CreationKey): Promise<StoredFile>
   /** Throws when this much more would be too much for the project. */
   checkRoom(owner: Owner, bytes: number): Promise<void>
   find(owner: Owner, fileId: string): Promise<StoredFile | undefined>
@@ -124,13 +130,19 @@ export function openFiles(options: {
       }
     },
     begin: (owner) => beginFile({ owner, database, seal, clock }),
-    async finish(owner, writer, facts) {
+    async finish(owner, writer, facts, key) {
       await writer.flush()
-      return database.transaction(scopeOf(owner), async (tx) => {
+      const file = await database.transaction(scopeOf(owner), async (tx) => {
         await store.lockProject(tx, owner)
+        const earlier = await key?.find(tx, (id) => store.findFile(tx, owner, id, now()))
+        if (earlier) return toFile(earlier)
         await checkRoom(tx, owner, writer.bytes)
-        return writer.publish(tx, facts)
+        const made = await writer.publish(tx, facts)
+        await key?.keep(tx, made.id)
+        return made
       })
+      if (file.id !== writer.fileId) await writer.abandon()
+      return file
     },
     checkRoom: (owner, bytes) =>
       database.transaction(scopeOf(owner), (tx) => checkRoom(tx, owner, bytes)),
@@ -158,16 +170,10 @@ export function openFiles(options: {
     },
     delete: (owner, fileId) =>
       database.transaction(scopeOf(owner), (tx) => store.deleteFile(tx, owner, fileId)),
-    async sweep() {
-      let swept = 0
-      for (;;) {
-        const gone = await database.transaction(platformScope, (tx) =>
-          store.deleteExpiredFiles(tx, now(), sweptAtOnceMax),
-        )
-        swept += gone
-        if (gone < sweptAtOnceMax) return swept
-      }
-    },
+    sweep: () =>
+      sweepInSteps(sweptAtOnceMax, (rowsMax) =>
+        database.transaction(platformScope, (tx) => store.deleteExpiredFiles(tx, now(), rowsMax)),
+      ),
   }
 }
 
@@ -176,9 +182,7 @@ export function scopeOf({ tenantId }: Owner): Scope {
 }
 
 function openKey(seal: Seal, row: store.FileRow): Seal {
-  const key = seal.open(row.sealed_key, keyContext(row.id))
-  assert(key, 'a file’s key opens with the installation’s secret')
-  return createSeal(key)
+  return openContentKey(seal, row.sealed_key, keyContext(row.id))
 }
 
 async function beginFile(options: {
@@ -191,13 +195,12 @@ async function beginFile(options: {
   const scope = scopeOf(owner)
   const { tenantId } = owner
   const fileId = `file-${randomBase62(24)}`
-  const key = newSealingKey()
-  const content = createSeal(key)
+  const { content, sealedKey } = newContentKey(seal, keyContext(fileId))
   const beganMs = clock.nowMs()
   await database.transaction(scope, (tx) =>
     store.insertFile(tx, owner, {
       id: fileId,
-      sealedKey: seal.seal(key, keyContext(fileId)),
+      sealedKey,
       createdAt: new Date(beganMs),
       expiresAt: new Date(beganMs + storingMsMax),
     }),

@@ -6,7 +6,8 @@ import { assert } from '../platform/assert.ts'
 import type { Clock } from '../platform/clock.ts'
 import { parseBoundedJson } from '../platform/http/json-limits.ts'
 import { platformScope, type Database, type Sql } from '../platform/postgres/database.ts'
-import { createSeal, type Seal } from '../platform/seal.ts'
+import type { Seal } from '../platform/seal.ts'
+import { openContentKey } from '../platform/sealed-content.ts'
 import {
   batchKeyContext,
   errorsMax,
@@ -117,9 +118,7 @@ export function openBatchQueue(options: {
     const known = keys.get(batch.id)
     if (known) return known
     assert(batch.sealed_key, 'a batch that has not ended has its key')
-    const key = seal.open(batch.sealed_key, batchKeyContext(batch.id))
-    assert(key, 'a batch’s key opens with the installation’s secret')
-    const opened = createSeal(key)
+    const opened = openContentKey(seal, batch.sealed_key, batchKeyContext(batch.id))
     if (keys.size >= openInputsMax) keys.delete(keys.keys().next().value ?? '')
     keys.set(batch.id, opened)
     return opened

@@ -6,7 +6,7 @@ import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { postgresForTests, type TestDatabase } from '../../test/postgres-for-tests.ts'
 import type { TokenUsage } from '../engines/engine.ts'
-import { manualClock, systemClock } from '../platform/clock.ts'
+import { systemClock } from '../platform/clock.ts'
 import { createLogger, type Logger } from '../platform/log.ts'
 import { openDatabase, platformScope, type Database } from '../platform/postgres/database.ts'
 import { openBilling, type Billing, type BillingOptions, type Hold } from './billing.ts'
@@ -45,7 +45,7 @@ beforeEach(() => {
 afterEach(() => fs.rmSync(directory, { recursive: true, force: true }))
 
 /** Records have fixed times; the shipper waits in real time. */
-const clock = { ...manualClock(Date.parse('2026-05-01T10:00:00Z')), after: systemClock.after }
+const clock = { ...systemClock, nowMs: () => Date.parse('2026-05-01T10:00:00Z') }
 
 function start(
   from = directory,

@@ -95,9 +95,6 @@ const progressMs = 1_000
 const progressBytes = 512
 /** A thousand streams note their progress some 1,500 times a second; a sync each would be a tenth of what a stream costs. */
 const progressLingerMs = 10
-/** With so many requests under way, opens and settlements wait for company: a sync costs as much as a sixth of a small request. */
-const busyHolds = 8
-const busyLingerMs = 1
 /** A counter in the open or the takes record, and what is charged to it in the settlement. */
 const takeBytes = 256
 
@@ -157,8 +154,6 @@ async function openLocked(options: BillingOptions, unlock: () => void): Promise<
     },
   })
 
-  const lingerMs = (): number => (openSequences.size >= busyHolds ? busyLingerMs : 0)
-
   return {
     gatewayId,
     async open(request) {
@@ -169,13 +164,13 @@ async function openLocked(options: BillingOptions, unlock: () => void): Promise<
       try {
         await journal.reserve(reservedBytes + request.takes.length * takeBytes)
         // When this fails, the journal has ended, and what is reserved in it with it.
-        await journal.append((sequence) => encodeOpen(text, sequence), lingerMs())
+        await journal.append((sequence) => encodeOpen(text, sequence))
       } catch (error) {
         openSequences.delete(key)
         throw error
       }
       const onSettled = (): void => void openSequences.delete(key)
-      return openHold({ request, text, journal, clock, totals, lingerMs, onSettled })
+      return openHold({ request, text, journal, clock, totals, onSettled })
     },
     lagEvents: shipper.lagEvents,
     journalBytes: () => journal.bytes,
@@ -222,7 +217,6 @@ function openHold(scope: {
   readonly journal: Journal
   readonly clock: Clock
   readonly totals: Totals | undefined
-  readonly lingerMs: () => number
   readonly onSettled: () => void
 }): Hold {
   const { request, text, journal, clock, totals } = scope
@@ -275,8 +269,7 @@ function openHold(scope: {
         engineNoted: claimed !== undefined,
       })
       journal.release(reserved)
-      const lingerMs = scope.lingerMs()
-      await appendSettlement({ request, text, settled, claimed, journal, totals, lingerMs })
+      await appendSettlement({ request, text, settled, claimed, journal, totals })
       scope.onSettled()
       return settled
     },
@@ -321,15 +314,14 @@ async function appendSettlement(scope: {
   readonly claimed: TokenUsage | undefined
   readonly journal: Journal
   readonly totals: Totals | undefined
-  readonly lingerMs?: number
 }): Promise<void> {
-  const { request, text, settled, claimed, journal, totals, lingerMs } = scope
+  const { request, text, settled, claimed, journal, totals } = scope
   let sequence = 0n
   await journal.append((next) => {
     sequence = next
     totals?.settling(sequence)
     return encodeSettle(text, settled, sequence)
-  }, lingerMs)
+  })
   const counted = settled.engineCounted ? claimed : undefined
   totals?.settled(sequence, tallied(request, settled), counted)
 }

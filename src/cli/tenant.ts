@@ -4,10 +4,12 @@ import { z } from 'zod'
 import { chooseTenant, listAll, tenant as tenantRow } from './identity-rows.ts'
 import { planRow } from './limit-rows.ts'
 import { renderMoney } from './money.ts'
+import { keptDaysMax, keptDaysMin } from '../responses/response.ts'
 
 const tenant = tenantRow.extend({
   planId: z.string().nullable(),
   allowedLocations: z.array(z.string()),
+  responsesKeptDays: z.number().nullable(),
 })
 const tenantPlan = z.object({ plan: planRow.nullable() })
 
@@ -18,6 +20,8 @@ interface UpdateOptions {
   readonly plan?: string | false
   readonly allowLocation?: readonly string[]
   readonly ownMachinesOnly?: boolean
+  /** `false` for --no-keep-responses. */
+  readonly keepResponses?: string | false
 }
 
 export const tenantCommand: CliCommand = {
@@ -60,7 +64,9 @@ export const tenantCommand: CliCommand = {
     tenants
       .command('get')
       .argument('<tenant>', 'id or name')
-      .description('show a tenant: its plan, its prices, and where its prompts may go')
+      .description(
+        'show a tenant: its plan, its prices, where its prompts may go, and what is kept of its responses',
+      )
       .action(async (wanted: string) => {
         const client = await cli.control()
         const { id } = await chooseTenant(client, wanted)
@@ -73,6 +79,7 @@ export const tenantCommand: CliCommand = {
           ['plan', found.planId ?? '-'],
           ['currency', found.currency],
           ['prompts may go to', renderPlaces(found.allowedLocations)],
+          ['responses are kept', renderKept(found.responsesKeptDays)],
         ]
         cli.result(found, () => cli.table(['WHAT', 'VALUE'], rows))
       })
@@ -85,7 +92,14 @@ export const tenantCommand: CliCommand = {
       .option('--no-plan', 'take the tenant off its plan: only its own limits are left')
       .option('--allow-location <place...>', 'places where its prompts may go too: FR, EU, US')
       .option('--own-machines-only', 'its prompts go nowhere else')
-      .description('rename a tenant, or change its prices, its plan, or where its prompts may go')
+      .option(
+        '--keep-responses <days>',
+        'keep responses whose requests say store: true for so long, 1 to 30 days',
+      )
+      .option('--no-keep-responses', 'keep none, and delete those that are kept')
+      .description(
+        'rename a tenant, or change its prices, its plan, where its prompts may go, or what is kept',
+      )
       .action(async (wanted: string, options: UpdateOptions) => {
         const client = await cli.control()
         const { id } = await chooseTenant(client, wanted)
@@ -95,6 +109,7 @@ export const tenantCommand: CliCommand = {
           priceListId: options.priceList,
           planId,
           allowedLocations: placesOf(options),
+          responsesKeptDays: keptDaysOf(options),
         }
         const changed = tenant.parse(await client.call('PATCH', `/api/v1/tenants/${id}`, body))
         const advice = typeof planId === 'string' ? await adviseOnCredit(client, changed) : ''
@@ -102,10 +117,14 @@ export const tenantCommand: CliCommand = {
         const places = body.allowedLocations
           ? ` Its prompts may go to ${renderPlaces(changed.allowedLocations)}; gateways know within 5 seconds.`
           : ''
+        const kept =
+          body.responsesKeptDays === undefined
+            ? ''
+            : ` Its responses are kept ${renderKept(changed.responsesKeptDays)}; gateways know within 5 seconds.`
         cli.result(
           changed,
           () =>
-            `${changed.name} has the price list ${changed.priceListId} and ${plan}.${places}${advice}`,
+            `${changed.name} has the price list ${changed.priceListId} and ${plan}.${places}${kept}${advice}`,
         )
       })
     for (const [verb, state, text] of [
@@ -142,6 +161,21 @@ function placesOf(options: UpdateOptions): readonly string[] | undefined {
 
 function renderPlaces(places: readonly string[]): string {
   return ['our own machines', ...places].join(', ')
+}
+
+/** `null` for none from now on; `undefined` leaves it as it is. */
+function keptDaysOf({ keepResponses }: UpdateOptions): number | null | undefined {
+  if (keepResponses === false) return null
+  if (keepResponses === undefined) return undefined
+  const days = Number(keepResponses)
+  if (!Number.isInteger(days) || days < keptDaysMin || days > keptDaysMax)
+    throw new CliError(`--keep-responses takes ${keptDaysMin} to ${keptDaysMax} days.`)
+  return days
+}
+
+function renderKept(days: number | null): string {
+  if (days === null) return 'not at all'
+  return days === 1 ? '1 day' : `${days} days`
 }
 
 /** Whoever is put on a prepaid plan is refused until there is credit. */

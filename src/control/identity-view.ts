@@ -12,6 +12,11 @@ export const tenantView = z.object({
   allowedLocations: z
     .array(z.string())
     .describe('Where its prompts may go besides our own machines; empty: nowhere.'),
+  responsesKeptDays: z
+    .number()
+    .int()
+    .nullable()
+    .describe('How long responses are kept for requests with `store: true`; null: not at all.'),
   createdAt: z.string(),
 })
 
@@ -60,6 +65,7 @@ export function viewTenant(tenant: Tenant): z.infer<typeof tenantView> {
     planId: tenant.plan_id,
     state: tenant.state,
     allowedLocations: tenant.allowed_locations,
+    responsesKeptDays: tenant.responses_kept_days,
     createdAt: tenant.created_at.toISOString(),
   }
 }

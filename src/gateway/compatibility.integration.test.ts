@@ -11,6 +11,7 @@ import {
   type PostOptions,
 } from '../../test/gateway-for-tests.ts'
 import { toWav } from './audio/wav-writer.ts'
+import { sockets } from './routes.ts'
 
 const bodyBytesMax = 1024 * 1024
 const page = 'https://app.example'
@@ -134,6 +135,7 @@ function post(body: string, headers: Readonly<Record<string, string>> = {}): str
   return `POST /v1/chat/completions HTTP/1.1\r\n${lines.join('')}\r\n${body}`
 }
 
+const form = 'multipart/form-data'
 const refusals: readonly (readonly [string, number, () => Promise<Response>])[] = [
   ['an address that nobody knows', 404, () => request('POST', '/v1/nothing', own())],
   ['the address of no API', 404, () => request('GET', '/')],
@@ -149,14 +151,20 @@ const refusals: readonly (readonly [string, number, () => Promise<Response>])[] 
   ['a body without a model', 400, () => chat({ model: undefined })],
   ['a form where JSON is meant', 415, () => send(new URLSearchParams('a=b'))],
   ['JSON where a form is meant', 415, () => gateway.post('/v1/audio/transcriptions', {})],
+  ['JSON where a file is meant', 415, () => gateway.post('/v1/files', {})],
+  ['a file that is no form', 415, () => send(new URLSearchParams('a=b'), {}, '/v1/files')],
+  ['a file of no type', 415, () => request('POST', '/v1/files', own())],
+  ['a form without a boundary', 400, () => send('', { 'content-type': form }, '/v1/files')],
+  ['a socket that was not asked for', 426, () => request('GET', '/v1/realtime', own())],
+  ['POST where a socket is meant', 405, () => request('POST', '/v1/realtime', own())],
   ['no JSON', 400, () => send('{"model":', { 'content-type': 'application/json' })],
 ]
 function send(
   body: string | URLSearchParams,
   headers: Record<string, string> = {},
+  path = '/v1/chat/completions',
 ): Promise<Response> {
-  const url = `${gateway.url}/v1/chat/completions`
-  return fetch(url, { method: 'POST', headers: { ...own(), ...headers }, body })
+  return fetch(`${gateway.url}${path}`, { method: 'POST', headers: { ...own(), ...headers }, body })
 }
 
 test.each(refusals)(
@@ -178,6 +186,27 @@ test.each(refusals)(
     })
     if (status === 405) expect(response.headers.get('allow')).toMatch(/^(GET|POST|DELETE)(, |$)/)
     expect(asked).toBe(0)
+  },
+)
+
+test.each(sockets.map(({ path }) => path))(
+  '%s without an upgrade says that a WebSocket is spoken there, and keeps the connection',
+  async (path) => {
+    const ask = `GET ${path}?model=x HTTP/1.1\r\nhost: x\r\n`
+    const offer = 'connection: upgrade, http2-settings\r\nupgrade: h2c\r\n'
+    const answers = await raw([`${ask}\r\n`, `${ask}${offer}\r\n`], /\}HTTP.*\}$/s)
+    const both = answers.split(/(?<=\})(?=HTTP)/)
+    expect(both).toHaveLength(2)
+    for (const answer of both) {
+      expect(answer).toMatch(/^HTTP\/1.1 426 Upgrade Required\r\n/)
+      expect(answer).toMatch(/\r\nupgrade: websocket\r\n/)
+      expect(answer).toMatch(/\r\nconnection: upgrade\r\n/)
+      expect(answer).toMatch(/"code":"upgrade_required"/)
+    }
+    const put = await request('PUT', path, own())
+    expect(put.status).toBe(405)
+    expect(put.headers.get('allow')?.split(', ')).toContain('GET')
+    await put.arrayBuffer()
   },
 )
 

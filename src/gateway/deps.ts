@@ -4,6 +4,7 @@ import type { Files } from '../batches/files.ts'
 import type { Billing } from '../billing/billing.ts'
 import type { ReceiptSigner } from '../billing/receipt.ts'
 import type { Catalogue } from '../catalog/catalogue.ts'
+import type { AnswerBook } from '../idempotency/answers.ts'
 import type { Idempotency } from '../idempotency/idempotency.ts'
 import type { KeyDirectory } from '../identity/key-directory.ts'
 import type { Limits } from '../limits/limits.ts'
@@ -11,6 +12,7 @@ import type { OutputEstimator } from '../limits/output-estimate.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Seal } from '../platform/seal.ts'
+import type { StoredResponses } from '../responses/responses.ts'
 import type { LatencyEstimator } from './latency-estimate.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import type { Replicas } from './replicas.ts'
@@ -31,8 +33,11 @@ export interface GatewayDeps {
   readonly latencies: LatencyEstimator
   /** Asked only for requests that carry a key. */
   readonly idempotency: Idempotency
+  /** Likewise, of what is created with a key. */
+  readonly answers: AnswerBook
   readonly files: Files
   readonly batches: Batches
+  readonly responses: StoredResponses
   readonly receipts: ReceiptSigner
   /** The status of a refusal that waiting does not cure: an exhausted budget. */
   readonly quotaStatus: 402 | 429

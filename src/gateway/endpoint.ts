@@ -1,9 +1,10 @@
 /** A public, billable route as data: how its body becomes work, and how parts become its answer. */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { EngineTask, StreamPart } from '../engines/engine.ts'
+import type { Principal } from '../identity/principal.ts'
 import type { Seal } from '../platform/seal.ts'
 import type { GatewayDeps } from './deps.ts'
-import type { BodyType, Exchange } from './exchange.ts'
+import type { Body, BodyType, Exchange } from './exchange.ts'
 import type { OperationDoc } from './openapi/operation.ts'
 import type { OfferedModel } from './stages/resolve-model.ts'
 import type { FieldPolicy } from './wire/openai/field-policy.ts'
@@ -40,18 +41,23 @@ interface EndpointOf<SomeWork extends Work> {
   /** What the published description says of it. */
   readonly doc?: OperationDoc
   /** Throws a `client.*` fault for a body that is not this endpoint's. */
-  parse(body: Buffer, context: BodyContext): SomeWork | Promise<SomeWork>
+  parse(body: Body, context: BodyContext): SomeWork | Promise<SomeWork>
   /** Resolves at the last byte or when the client has left. */
   respond(answer: Answer<SomeWork>): Promise<void>
 }
+
+/** An endpoint for one caller, where what is done depends on what that caller has left here. */
+type ForCaller = (caller: Principal, deps: GatewayDeps) => Endpoint
 
 export interface Endpoint {
   readonly path: string
   readonly body: BodyType
   readonly errors: ErrorDialect
   readonly doc?: OperationDoc
-  parse(body: Buffer, context: BodyContext): Work | Promise<Work>
+  parse(body: Body, context: BodyContext): Work | Promise<Work>
   respond(answer: Answer): Promise<void>
+  /** The same endpoint with what the caller has left here. Without it, it remembers nothing. */
+  readonly forCaller?: ForCaller
 }
 
 /** Ties the kind of work that `parse` returns to the one that `respond` takes. */

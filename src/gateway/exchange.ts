@@ -7,6 +7,8 @@ import { Fault } from '../platform/fault.ts'
 
 /** How a body arrives. */
 export type BodyType = 'json' | 'multipart'
+/** Its bytes in the pieces in which they came: joining the pieces of a long one would cost as much as parsing it. */
+export type Body = readonly Buffer[]
 
 export interface Exchange {
   /** The client knows the request by it; all legs of one request share it. */
@@ -27,8 +29,8 @@ export interface Exchange {
   /** Ends whatever still works for this exchange. */
   abort(): void
   /** Reads the whole body once, within the limits. */
-  readBody(type: BodyType): Promise<Buffer>
-  /** Gives a body that is too large to be held piece by piece, up to a limit of its own, at the reader's pace. */
+  readBody(type: BodyType): Promise<Body>
+  /** Gives a body that is too large to be held piece by piece, up to a limit of its own, at the reader's pace. Throws at once for another type. */
   bodyPieces(type: BodyType, bytesMax: number): AsyncIterable<Buffer>
   /** Sends a whole answer. Resolves when it was handed to the socket. */
   send(
@@ -102,12 +104,12 @@ export function openExchange(options: {
 
   /** What a stream has said since the last turn of the event loop, to leave in one write. */
   let unsent = ''
-  // Node's own `write` would cork the socket for each piece, at a third of the whole cost of an event.
-  const outlet = (): Writable => response.socket ?? response
+  /** Of a stream, the socket: Node's own `write` would cork it for each piece, at a third of the whole cost of an event. */
+  let outlet: Writable = response
   const flush = (): void => {
     const text = takeUnsent()
     if (text === '' || response.destroyed) return
-    outlet().write(text)
+    outlet.write(text)
   }
   const takeUnsent = (): string => {
     if (unsent === '') return ''
@@ -157,6 +159,7 @@ export function openExchange(options: {
     },
     startStream(headers) {
       streamStarted = true
+      outlet = response.socket ?? response
       framesChunks = request.httpVersionMinor > 0
       response.writeHead(200, {
         ...head(headers),
@@ -174,10 +177,10 @@ export function openExchange(options: {
         if (unsent.length >= unsentCharactersMax) flush()
       } else {
         flush()
-        outlet().write(framesChunks ? toBinaryChunk(piece) : piece)
+        outlet.write(framesChunks ? toBinaryChunk(piece) : piece)
       }
-      if (!outlet().writableNeedDrain) return undefined
-      return roomToWrite(outlet(), limits.stalledReaderMs, () => {
+      if (!outlet.writableNeedDrain) return undefined
+      return roomToWrite(outlet, limits.stalledReaderMs, () => {
         clientLeft = true
         abort.abort(ended)
         response.destroy()
@@ -261,7 +264,7 @@ const bodyTypes: Readonly<Record<BodyType, { readonly pattern: RegExp; readonly 
       wanted: "Send the body as JSON, with the header 'content-type: application/json'.",
     },
     multipart: {
-      pattern: /^multipart\/form-data\s*;/i,
+      pattern: /^multipart\/form-data\s*(;|$)/i,
       wanted: "Send the body as a form, with the header 'content-type: multipart/form-data'.",
     },
   }
@@ -270,7 +273,7 @@ async function readBody(
   request: IncomingMessage,
   type: BodyType,
   limits: ExchangeLimits,
-): Promise<Buffer> {
+): Promise<Body> {
   checkType(request, type)
   const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
   if (encoding !== 'identity' && encoding !== 'gzip') {
@@ -280,8 +283,8 @@ async function readBody(
     })
   }
   if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytesMax) throw tooLarge(limits)
-  const bytes = await collectBody(request, limits)
-  return encoding === 'gzip' ? unzip(bytes, limits) : bytes
+  const body = await collectBody(request, limits)
+  return encoding === 'gzip' ? [await unzip(Buffer.concat(body), limits)] : body
 }
 
 function checkType(request: IncomingMessage, type: BodyType): void {
@@ -290,12 +293,11 @@ function checkType(request: IncomingMessage, type: BodyType): void {
   throw new Fault({ code: 'client.unsupported_media_type', public: wanted })
 }
 
-/** Time is bound between pieces, because a large body may take long to arrive. What stops reading leaves the rest to `send`. */
-async function* bodyPieces(
+function bodyPieces(
   request: IncomingMessage,
   type: BodyType,
   limits: ExchangeLimits,
-): AsyncGenerator<Buffer> {
+): AsyncIterable<Buffer> {
   checkType(request, type)
   if ((request.headers['content-encoding'] ?? 'identity').trim().toLowerCase() !== 'identity')
     throw new Fault({
@@ -303,6 +305,14 @@ async function* bodyPieces(
       public: 'A form with a file is taken without a content encoding.',
     })
   if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytesMax) throw tooLarge(limits)
+  return readPieces(request, limits)
+}
+
+/** Time is bound between pieces, because a large body may take long to arrive. What stops reading leaves the rest to `send`. */
+async function* readPieces(
+  request: IncomingMessage,
+  limits: ExchangeLimits,
+): AsyncGenerator<Buffer> {
   let bytes = 0
   const late = Promise.withResolvers<never>()
   // Nobody may be waiting when it comes.
@@ -333,7 +343,7 @@ function tooSlow(limits: ExchangeLimits): Fault {
   })
 }
 
-function collectBody(request: IncomingMessage, limits: ExchangeLimits): Promise<Buffer> {
+function collectBody(request: IncomingMessage, limits: ExchangeLimits): Promise<Body> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let bytes = 0
@@ -348,8 +358,7 @@ function collectBody(request: IncomingMessage, limits: ExchangeLimits): Promise<
       if (bytes > limits.bodyBytesMax) fail(tooLarge(limits))
       else chunks.push(chunk)
     }
-    const onEnd = (): void =>
-      finish(() => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)))
+    const onEnd = (): void => finish(() => resolve(chunks))
     const onClose = (): void =>
       fail(new Fault({ code: 'client.gone', public: 'The client closed the request.' }))
     const timer = setTimeout(

@@ -11,7 +11,8 @@ import { openExchange, type Exchange, type ExchangeLimits } from './exchange.ts'
 import { clientRequestId, logFault, logNamed } from './fault-log.ts'
 import type { Route, RouteParams } from './route.ts'
 import { routes, sockets } from './routes.ts'
-import { createSocketDoor, findSocket, openResponse } from './sockets/upgrade.ts'
+import { upgradeHeaders, upgradeRequired } from './sockets/handshake.ts'
+import { createSocketDoor, findSocket, openResponse, socketAt } from './sockets/upgrade.ts'
 import { errorHeaders, openAiErrors } from './wire/openai/errors.ts'
 
 /** An address that no route has. */
@@ -35,6 +36,10 @@ const exposedHeaders =
   'x-request-id, request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms, x-should-retry, ' +
   'x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, ' +
   'x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ' +
+  'anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, anthropic-ratelimit-requests-reset, ' +
+  'anthropic-ratelimit-tokens-limit, anthropic-ratelimit-tokens-remaining, anthropic-ratelimit-tokens-reset, ' +
+  'anthropic-ratelimit-input-tokens-limit, anthropic-ratelimit-input-tokens-remaining, anthropic-ratelimit-input-tokens-reset, ' +
+  'anthropic-ratelimit-output-tokens-limit, anthropic-ratelimit-output-tokens-remaining, anthropic-ratelimit-output-tokens-reset, ' +
   'x-receipt, idempotency-replayed, x-token-count, x-rerank-method, content-disposition'
 
 export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gateway {
@@ -122,10 +127,16 @@ export function createGateway(options: GatewayOptions, deps: GatewayDeps): Gatew
   app.setNotFoundHandler((request, reply) => {
     reply.hijack()
     const there = routesAt(request.url)
+    const isSocket = socketAt(sockets, request.url) !== undefined
     // Whoever only errs in the method is told so in the dialect of the address.
     const { errors } = there[0] ?? unknown
     return handle({ ...unknown, errors }, request.raw, reply.raw, (exchange) => {
-      const methods = [...new Set(there.map((route) => route.method))]
+      if (isSocket && request.method === 'GET') {
+        exchange.addHeaders(upgradeHeaders)
+        return Promise.reject(upgradeRequired())
+      }
+      const ofRoutes = there.map((route) => route.method)
+      const methods = [...new Set(isSocket ? [...ofRoutes, 'GET' as const] : ofRoutes)]
       if (methods.length > 0) exchange.addHeaders({ allow: methods.join(', ') })
       return Promise.reject(unknownRoute(request.method, methods))
     })

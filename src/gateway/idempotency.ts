@@ -1,13 +1,16 @@
 /**
  * Requests that carry an idempotency key. No answer is kept, so a repetition runs again as a further leg of the first request, under its request id, and is
- * charged only what it costs beyond the legs before: a client that never saw its answer pays once. A request without a key passes here for free.
+ * charged only what it costs beyond the legs before: a client that never saw its answer pays once. What is created and stays, a file or a batch, is made
+ * once, and each repetition gets it. A request without a key passes here for free.
  */
+import { assert } from '../platform/assert.ts'
+import type { CreationKey } from '../batches/creation-key.ts'
 import type { Leg } from '../idempotency/idempotency.ts'
 import { parseIdempotencyKey, replayedHeader } from '../idempotency/key.ts'
 import type { Principal } from '../identity/principal.ts'
 import { Fault } from '../platform/fault.ts'
 import type { GatewayDeps } from './deps.ts'
-import type { Exchange } from './exchange.ts'
+import type { Body, Exchange } from './exchange.ts'
 
 /** Which run of a request this is. */
 export interface ClaimedLeg {
@@ -27,7 +30,7 @@ export async function claimLeg(
     readonly caller: Principal
     readonly exchange: Exchange
     readonly endpoint: string
-    readonly body: Buffer
+    readonly body: Body
   },
   deps: Pick<GatewayDeps, 'idempotency'>,
 ): Promise<ClaimedLeg> {
@@ -47,6 +50,35 @@ export async function claimLeg(
     exchange.addHeaders({ [replayedHeader]: 'true' })
   }
   return { leg: begun.leg, alreadyChargedNanos: begun.alreadyChargedNanos, open: openOf(begun) }
+}
+
+/** The key with which something is created; `undefined` without one. */
+export function creationKey(
+  call: {
+    readonly caller: Pick<Principal, 'tenantId' | 'projectId'>
+    readonly exchange: Pick<Exchange, 'headers' | 'addHeaders'>
+    /** Whatever makes it the same request: what it creates, and of what. */
+    readonly request: readonly unknown[]
+  },
+  { answers }: Pick<GatewayDeps, 'answers'>,
+): CreationKey | undefined {
+  const { tenantId, projectId } = call.caller
+  const key = parseIdempotencyKey(call.exchange.headers)
+  if (key === undefined) return undefined
+  const operation = { actor: projectId, tenantId, key, request: call.request }
+  return {
+    async find(tx, look) {
+      const kept = await answers.find(tx, operation)
+      if (kept.outcome === 'first') return undefined
+      if (kept.outcome !== 'replayed') throw refusals[kept.outcome]()
+      assert(typeof kept.answer === 'string', 'an id is kept here')
+      const made = await look(kept.answer)
+      if (made === undefined) throw gone()
+      call.exchange.addHeaders({ [replayedHeader]: 'true' })
+      return made
+    },
+    keep: (tx, id) => answers.keep(tx, operation, id),
+  }
 }
 
 function openOf(begun: Leg): ClaimedLeg['open'] {
@@ -84,6 +116,15 @@ const refusals = {
         'The request with this Idempotency-Key was answered as often as it may be. Send a new key to run it anew.',
       param: 'Idempotency-Key',
     }),
+}
+
+function gone(): Fault {
+  return new Fault({
+    code: 'idempotency.exhausted',
+    public:
+      'What was made with this Idempotency-Key is not there any more. Send a new key to make it anew.',
+    param: 'Idempotency-Key',
+  })
 }
 
 function unavailable(error: unknown): unknown {

@@ -351,6 +351,50 @@ test('the version is not asked for, and a key is taken in either header', async 
   expect((await ask({}, { 'x-api-key': gateway.key })).status).toBe(200)
 })
 
+test('limits stand in the headers in Anthropic’s form, on answers, streams and refusals, and a refusal says when to come back', async () => {
+  const { secret } = await gateway.makeKey({
+    rules: [
+      { measure: 'requests', window: 'hour', limit: 2n },
+      { measure: 'input_tokens', window: 'day', limit: 100_000n },
+      { measure: 'output_tokens', window: 'day', limit: 5_000n },
+    ],
+  })
+  const key = { 'x-api-key': secret }
+  const answers = [await ask({}, key), await ask({ stream: true }, key), await ask({}, key)]
+  expect(answers.map(({ status }) => status)).toEqual([200, 200, 429])
+  const left = (name: string): (number | null)[] =>
+    answers.map(({ headers }) => {
+      const [limit, remaining, reset] = ['limit', 'remaining', 'reset'].map((what) =>
+        headers.get(`anthropic-ratelimit-${name}-${what}`),
+      )
+      expect(Number(limit)).toBeGreaterThan(0)
+      expect(reset).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
+      // The clock may have gone on to the next second.
+      expect(Date.parse(reset ?? '')).toBeGreaterThan(Date.now() - 5_000)
+      return Number(remaining)
+    })
+  expect(left('requests')).toEqual([1, 0, 0])
+  const outputs = left('output-tokens')
+  expect(outputs[0]).toBeLessThan(5_000)
+  expect(left('tokens')).toEqual(outputs)
+  expect(left('input-tokens')[0]).toBeGreaterThan(90_000)
+  for (const { headers } of answers) expect(headers.get('x-ratelimit-limit-requests')).toBe('2')
+  const refused = answers[2]
+  expect(refused?.json).toMatchObject({ error: { type: 'rate_limit_error' } })
+  expect(refused?.headers.get('retry-after')).toMatch(/^[1-9]\d*$/)
+})
+
+test('other dialects do not get Anthropic’s headers', async () => {
+  const { secret } = await gateway.makeKey({ rules: [{ measure: 'requests', limit: 9n }] })
+  const chat = { model: 'talks', messages: [{ role: 'user', content: 'Hi.' }] }
+  const { status, headers } = await post('/v1/chat/completions', chat, {
+    authorization: `Bearer ${secret}`,
+  })
+  expect(status).toBe(200)
+  expect(headers.get('x-ratelimit-limit-requests')).toBe('9')
+  expect([...headers.keys()].filter((name) => name.startsWith('anthropic-'))).toEqual([])
+})
+
 const refusals = [
   {
     name: 'no key',

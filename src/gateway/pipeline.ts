@@ -5,7 +5,7 @@
 import type { Principal } from '../identity/principal.ts'
 import type { Seal } from '../platform/seal.ts'
 import type { Endpoint } from './endpoint.ts'
-import type { Exchange } from './exchange.ts'
+import type { Body, Exchange } from './exchange.ts'
 import type { GatewayDeps } from './deps.ts'
 import { claimLeg } from './idempotency.ts'
 import { admit } from './stages/admit.ts'
@@ -29,7 +29,7 @@ export async function perform(
     readonly endpoint: Endpoint
     readonly exchange: Exchange
     readonly caller: Principal
-    readonly body: Buffer
+    readonly body: Body
     readonly terms?: Terms
   },
   deps: GatewayDeps,
@@ -39,7 +39,7 @@ export async function perform(
   const seal = (): Seal => deps.sealFor(caller.tenantId)
   const work = await endpoint.parse(body, { headers, fieldPolicy: deps.fieldPolicy, seal })
   const model = resolveModel(caller, work, deps, call.terms)
-  const same = { endpoint: endpoint.path, body: work.sameAs ?? body }
+  const same = { endpoint: endpoint.path, body: work.sameAs ? [work.sameAs] : body }
   const leg = await claimLeg({ caller, exchange, ...same }, deps)
   const job = { caller, model, work, exchange, leg }
   await using admission = await leg.open(() => admit(job, deps))

@@ -744,7 +744,7 @@ test('an offer of HTTP/2, and a broken handshake, are answered as HTTP/1.1', asy
       '',
       '',
     ].join('\r\n')
-  expect(await raw(lines('connection: upgrade', 'upgrade: h2c'))).toMatch(/^HTTP\/1.1 405 /)
+  expect(await raw(lines('connection: upgrade', 'upgrade: h2c'))).toMatch(/^HTTP\/1.1 426 /)
   const broken = await raw(
     lines('connection: upgrade', 'upgrade: websocket', 'sec-websocket-version: 13'),
   )

@@ -17,6 +17,7 @@ import { messages } from './endpoints/messages.ts'
 import { listModels, retrieveModel } from './endpoints/models.ts'
 import { documentationRoutes } from './endpoints/openapi.ts'
 import { responses, responsesSocket } from './endpoints/responses.ts'
+import { deleteResponse, listInputItems, retrieveResponse } from './endpoints/stored-responses.ts'
 import { speech } from './endpoints/speech.ts'
 import { transcriptions } from './endpoints/transcriptions.ts'
 import { translations } from './endpoints/translations.ts'
@@ -50,6 +51,9 @@ export const routes: readonly Route[] = [
   estimate,
   listModels,
   retrieveModel,
+  retrieveResponse,
+  deleteResponse,
+  listInputItems,
   createFile,
   listFiles,
   retrieveFile,

@@ -1,6 +1,7 @@
 /** What a request asks for, once parsed: the same shape for every client dialect. An endpoint adds what only its own answer needs. */
 import type { UsageUnits } from '../billing/usage.ts'
 import type { EngineTask } from '../engines/engine.ts'
+import type { Standing } from '../limits/limits.ts'
 
 /** Something that not every model of a kind can take, and the field that asks for it. */
 export interface Need {
@@ -32,6 +33,10 @@ export interface Work {
   readonly maxOutputTokens: number | undefined
   /** What it takes beside tokens: minutes of audio, characters, images. Known before it runs; charged when it was served. */
   readonly units?: UsageUnits | undefined
+  /** How the client's dialect tells of its limits, beside OpenAI's headers. */
+  readonly limitHeaders?:
+    | ((standings: readonly Standing[], nowMs: number) => Readonly<Record<string, string>>)
+    | undefined
   /** What makes a repetition the same request, where equal requests differ in their bytes: each form has a boundary of its own. */
   readonly sameAs?: Buffer | undefined
 }

@@ -1,5 +1,5 @@
 /**
- * Front door of idempotency for control: the answer to a change is kept in the change's own transaction, sealed, and given again to whoever asks for the
+ * Front door of idempotency for control, and for what is created on a gateway: the answer to a change is kept in the change's own transaction, sealed, and given again to whoever asks for the
  * same with the same key. A change that failed leaves nothing, so it may be tried again.
  */
 import { assert } from '../platform/assert.ts'
@@ -9,7 +9,7 @@ import { digest } from './key.ts'
 import { findOperation, insertOperation, tryLockOperation } from './store.ts'
 
 export interface KeyedOperation {
-  /** The access token that acts. */
+  /** Who acts: an access token, or a project through one of its API keys. */
   readonly actor: string
   readonly tenantId: string | undefined
   readonly key: string

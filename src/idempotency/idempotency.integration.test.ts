@@ -74,7 +74,7 @@ function begin(
     projectId: 'prj_a',
     endpoint: '/v1/chat/completions',
     key,
-    body: Buffer.from('{"model":"m"}'),
+    body: [Buffer.from('{"model":"m"}')],
     requestId: `req_${requests}`,
     ...change,
   })
@@ -145,7 +145,7 @@ test('what was never served does not count as an answer, yet has a bound', async
 })
 
 test.each([
-  ['another body', { body: Buffer.from('{"model":"n"}') }],
+  ['another body', { body: [Buffer.from('{"model":"n"}')] }],
   ['another endpoint', { endpoint: '/v1/embeddings' }],
 ])('the same key with %s is refused', async (_, change) => {
   const original = begun(await begin(first))
@@ -162,10 +162,10 @@ test('tenants and projects do not meet in each other’s keys', async () => {
 
 test('a leg that was refused before it was opened leaves the key as it was', async () => {
   await begun(await begin(first)).release()
-  const fresh = begun(await begin(second, { body: Buffer.from('another') }))
+  const fresh = begun(await begin(second, { body: [Buffer.from('another')] }))
   expect(fresh.leg).toBe(0)
   await book(fresh, 5n)
-  const body = Buffer.from('another')
+  const body = [Buffer.from('an'), Buffer.from('other')]
   await begun(await begin(first, { body })).release()
   expect(begun(await begin(first, { body }))).toMatchObject({ leg: 1, alreadyChargedNanos: 5n })
 })
@@ -224,7 +224,7 @@ test('after 24 hours a key is new, and its row goes by itself', async () => {
   const original = begun(await begin(first))
   const expire = sql`UPDATE idempotent_requests SET expires_at = now() - interval '1 second' WHERE request_id = ${original.requestId}`
   await run(expire)
-  const fresh = begun(await begin(first, { body: Buffer.from('another') }))
+  const fresh = begun(await begin(first, { body: [Buffer.from('another')] }))
   expect(fresh).toMatchObject({ leg: 0 })
   expect(fresh.requestId).not.toBe(original.requestId)
   await run(sql`UPDATE idempotent_requests SET expires_at = now() - interval '1 second'`)
@@ -245,7 +245,7 @@ test('the rest of a key’s 24 hours is not prolonged by repetitions', async () 
 
 test('the database holds neither the key nor the body, nor a digest that can be guessed', async () => {
   const body = Buffer.from('{"model":"m","messages":[{"role":"user","content":"the secret"}]}')
-  begun(await begin(first, { body }))
+  begun(await begin(first, { body: [body] }))
   const { rows } = await run(sql`SELECT t::text AS row FROM idempotent_requests t`)
   const text = JSON.stringify(rows)
   expect(text).not.toContain(key)

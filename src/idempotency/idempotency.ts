@@ -23,7 +23,7 @@ export interface KeyedRequest {
   readonly projectId: string
   readonly endpoint: string
   readonly key: string
-  readonly body: Buffer
+  readonly body: readonly Buffer[]
   /** Taken when the key is new. */
   readonly requestId: string
 }

@@ -33,10 +33,12 @@ test('a digest depends on the secret, on each part, and on where a part ends', (
     digest(Buffer.alloc(32, 2), ['a', 'b']),
     digest(secret, ['ab', '']),
     digest(secret, ['a', 'b', '']),
-    digest(secret, ['a', 'b'], Buffer.from('')),
-    digest(secret, ['a', 'b'], Buffer.from('c')),
+    digest(secret, ['a', 'b'], []),
+    digest(secret, ['a', 'b'], [Buffer.from('cd')]),
     digest(secret, ['a', 'bc']),
   ].map((bytes) => bytes.toString('hex'))
   expect(new Set(all).size).toBe(all.length)
   expect(digest(secret, ['a', 'b']).toString('hex')).toBe(all[0])
+  const inPieces = digest(secret, ['a', 'b'], [Buffer.from('c'), Buffer.from('d')])
+  expect(inPieces.toString('hex')).toBe(all[5])
 })

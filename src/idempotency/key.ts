@@ -27,8 +27,13 @@ export function parseIdempotencyKey(
 }
 
 /** The parts cannot run into each other; `body` comes after them, as it is. */
-export function digest(secret: Buffer, parts: readonly unknown[], body?: Buffer): Buffer {
+export function digest(
+  secret: Buffer,
+  parts: readonly unknown[],
+  body?: readonly Buffer[],
+): Buffer {
   const hmac = createHmac('sha256', secret).update(JSON.stringify(parts))
-  if (body) hmac.update('\0').update(body)
+  if (body) hmac.update('\0')
+  for (const piece of body ?? []) hmac.update(piece)
   return hmac.digest()
 }

@@ -90,6 +90,8 @@ export async function updateTenant(
     planId?: string | null | undefined
     /** Replaces all; none leaves our own machines only. */
     allowedLocations?: readonly string[] | undefined
+    /** `null` keeps none, and what was kept is deleted. */
+    responsesKeptDays?: number | null | undefined
   },
 ): Promise<Tenant> {
   if (change.priceListId !== undefined) {
@@ -112,6 +114,7 @@ export async function updateTenant(
       price_list_id: change.priceListId,
       plan_id: change.planId,
       allowed_locations: placesOf(change.allowedLocations),
+      responses_kept_days: change.responsesKeptDays,
     }),
   )
   return row ?? notFound('tenant')
@@ -431,7 +434,9 @@ type RowOf<Select extends (...args: never[]) => Promise<readonly unknown[]>> = A
 function toTenantRecord(row: RowOf<typeof store.selectTenantRecords>): TenantRecord {
   const { id, currency, price_list_id: priceListId, state, allowed_locations: allowed } = row
   const allowedLocations = allowed.length > 0 ? allowed : undefined
-  return { id, currency, priceListId, active: state === 'active', allowedLocations }
+  const responsesKeptDays = row.responses_kept_days ?? undefined
+  const active = state === 'active'
+  return { id, currency, priceListId, active, allowedLocations, responsesKeptDays }
 }
 
 function toProjectRecord(row: RowOf<typeof store.selectProjectRecords>): ProjectRecord {

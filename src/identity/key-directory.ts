@@ -85,7 +85,7 @@ function judge(
   if (ip !== undefined && entry.networks && !isWithin(ip, entry.networks)) {
     return refuse('auth.ip_not_allowed', `${apiKeyId}: address not on its list`)
   }
-  const { currency, priceListId } = tenant
+  const { currency, priceListId, responsesKeptDays } = tenant
   const principal = {
     tenantId,
     projectId,
@@ -94,6 +94,7 @@ function judge(
     priceListId,
     allowedModels: key.allowedModels,
     allowedLocations: tenant.allowedLocations ?? nowhere,
+    responsesKeptDays,
   }
   return { outcome: 'accepted', principal }
 }

@@ -29,6 +29,8 @@ export interface TenantRecord {
   readonly active: boolean
   /** Places where its prompts may go besides our own machines; none when left out, as in copies of earlier versions. */
   readonly allowedLocations?: readonly string[] | undefined
+  /** How long its responses are kept, for requests that ask for it; not at all when left out. */
+  readonly responsesKeptDays?: number | undefined
 }
 
 export interface ProjectRecord {

@@ -9,4 +9,6 @@ export interface Principal {
   readonly allowedModels: readonly string[] | undefined
   /** Places besides our own machines where the tenant's prompts may go (residency.ts). */
   readonly allowedLocations: readonly string[]
+  /** How long its responses are kept, for requests that ask for it; `undefined` for not at all. */
+  readonly responsesKeptDays?: number | undefined
 }

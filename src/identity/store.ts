@@ -15,6 +15,7 @@ export interface IdentityTables {
     plan_id: string | null
     state: Generated<'active' | 'suspended'>
     allowed_locations: Generated<string[]>
+    responses_kept_days: number | null
     created_at: CreatedAt
   }
   projects: {
@@ -113,6 +114,7 @@ export const updateTenant = (
     price_list_id?: string | undefined
     plan_id?: string | null | undefined
     allowed_locations?: string[] | undefined
+    responses_kept_days?: number | null | undefined
   },
 ): Promise<TenantRow | undefined> =>
   tx.updateTable('tenants').set(change).where('id', '=', tenantId).returningAll().executeTakeFirst()
@@ -348,7 +350,14 @@ export const selectKeyRecords = (tx: IdentitySql, selection: RecordSelection) =>
 export const selectTenantRecords = (tx: IdentitySql, selection: RecordSelection) => {
   const tenants = tx
     .selectFrom('tenants')
-    .select(['id', 'currency', 'price_list_id', 'state', 'allowed_locations'])
+    .select([
+      'id',
+      'currency',
+      'price_list_id',
+      'state',
+      'allowed_locations',
+      'responses_kept_days',
+    ])
   if ('ids' in selection) return tenants.where('id', '=', anyOf(selection.ids)).execute()
   return tenants
     .where('id', '>', selection.after ?? '')

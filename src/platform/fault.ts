@@ -16,6 +16,7 @@ export const faultCodes = {
   'client.not_found': 404,
   'client.conflict': 409,
   'client.request_timeout': 408,
+  'client.upgrade_required': 426,
   'client.gone': 499,
   'client.misdirected_host': 421,
   'auth.missing_key': 401,

@@ -89,7 +89,7 @@ async function hear(request: IncomingMessage, response: ServerResponse): Promise
   const bytes = Buffer.concat(chunks)
   const path = request.url ?? ''
   if (request.headers['content-type']?.startsWith('multipart/') === true) {
-    return { path, body: {}, form: await readForm(bytes, request.headers, formLimits), closed }
+    return { path, body: {}, form: await readForm([bytes], request.headers, formLimits), closed }
   }
   const body = bytes.length === 0 ? {} : (JSON.parse(bytes.toString()) as Record<string, unknown>)
   return { path, body, closed }

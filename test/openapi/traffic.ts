@@ -160,7 +160,7 @@ export function createTrafficJudge(document: ApiDocument): TrafficJudge {
     template: string | undefined,
     complain: Complain,
   ): void => {
-    const wanted = isSocketOnly(document, template) ? 404 : 405
+    const wanted = template === undefined ? 404 : 405
     const { status, headers, body } = exchange
     if (!('x-request-id' in headers)) complain('the header x-request-id is missing')
     if (status === 405 && !headers['allow']) complain('it does not say which methods are allowed')
@@ -205,12 +205,6 @@ export function createTrafficJudge(document: ApiDocument): TrafficJudge {
       return validate(schema, value).map((error) => `${path}, ${by}: ${error}`)
     },
   }
-}
-
-/** Nobody answers there in plain HTTP. */
-function isSocketOnly(document: ApiDocument, template: string | undefined): boolean {
-  const operations = Object.values(document.paths[template ?? ''] ?? {})
-  return operations.every((operation) => operation['x-websocket'] !== undefined)
 }
 
 interface Validators {

@@ -25,6 +25,7 @@ export const domains = [
   'weights',
   'batches',
   'conformance',
+  'responses',
 ]
 
 /** Imports across a wall that have a reason. */

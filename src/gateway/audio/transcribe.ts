@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { TranscriptionTask, TranscriptSegment } from '../../engines/engine.ts'
 import { Fault } from '../../platform/fault.ts'
 import type { Answer } from '../endpoint.ts'
+import type { Body } from '../exchange.ts'
 import { streamAnswer } from '../stages/respond.ts'
 import { keepAliveComment } from '../wire/openai/chat-stream.ts'
 import { renderTranscript } from '../wire/openai/transcription-answer.ts'
@@ -26,7 +27,7 @@ export interface TranscriptionWork extends Work {
 }
 
 export async function toTranscriptionWork(
-  given: { readonly body: Buffer; readonly headers: IncomingHttpHeaders },
+  given: { readonly body: Body; readonly headers: IncomingHttpHeaders },
   goal: TranscriptionTask['goal'],
   endpoint: string,
 ): Promise<TranscriptionWork> {

@@ -6,6 +6,7 @@ import {
   listBatchesDoc,
   retrieveBatchDoc,
 } from '../openapi/operations/batches.ts'
+import { creationKey } from '../idempotency.ts'
 import { defineRoute } from '../route.ts'
 import { authenticate } from '../stages/authenticate.ts'
 import {
@@ -26,8 +27,9 @@ export const createBatch = defineRoute({
     const caller = authenticate(exchange, deps)
     const body = parseBoundedJson(await exchange.readBody('json'))
     const { apiKeyId } = caller
-    const wanted = { ...parseBatchRequest(body, batches.endpoints), apiKeyId }
-    const batch = await batches.create(caller, wanted)
+    const wanted = parseBatchRequest(body, batches.endpoints)
+    const key = creationKey({ caller, exchange, request: [createBatchDoc.id, wanted] }, deps)
+    const batch = await batches.create(caller, { ...wanted, apiKeyId }, key)
     await exchange.send(200, json, JSON.stringify(toWireBatch(batch)))
   },
 })

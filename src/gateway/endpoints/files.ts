@@ -1,6 +1,7 @@
 /** `/v1/files`: a project's files, which are the input and the output of its batches. Their content streams, both ways. */
-import type { Owner } from '../../batches/file.ts'
-import type { Files } from '../../batches/files.ts'
+import { createHash } from 'node:crypto'
+import type { Owner, StoredFile } from '../../batches/file.ts'
+import { parseIdempotencyKey } from '../../idempotency/key.ts'
 import { Fault } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Exchange } from '../exchange.ts'
@@ -11,6 +12,7 @@ import {
   retrieveFileContentDoc,
   retrieveFileDoc,
 } from '../openapi/operations/files.ts'
+import { creationKey } from '../idempotency.ts'
 import { defineRoute } from '../route.ts'
 import { authenticate } from '../stages/authenticate.ts'
 import { readUpload } from '../wire/file-upload.ts'
@@ -34,7 +36,7 @@ export const createFile = defineRoute({
   async handle(exchange, deps) {
     const owner = authenticate(exchange, deps)
     using _place = deps.files.takePlace(owner)
-    const file = await upload(exchange, owner, deps.files)
+    const file = await upload(exchange, owner, deps)
     await exchange.send(200, json, JSON.stringify(toWireFile(file)))
   },
 })
@@ -101,16 +103,25 @@ export const deleteFile = defineRoute({
 async function upload(
   exchange: Exchange,
   owner: Owner,
-  files: GatewayDeps['files'],
-): ReturnType<Files['finish']> {
+  { files, answers }: Pick<GatewayDeps, 'files' | 'answers'>,
+): Promise<StoredFile> {
   const pieces = exchange.bodyPieces('multipart', fileBytesMax + formBytesMax)
-  // Refused before it is sent, where the client says how much will come.
-  await files.checkRoom(owner, Number(exchange.headers['content-length'] ?? 0))
+  // What tells whether it is a repetition is known when all of it has come, as it is not kept in memory.
+  const content =
+    parseIdempotencyKey(exchange.headers) === undefined ? undefined : createHash('sha256')
+  // Refused before it is sent, where the client says how much will come. A repetition needs no room.
+  if (!content) await files.checkRoom(owner, Number(exchange.headers['content-length'] ?? 0))
   const writer = await files.begin(owner)
   try {
     const limits = { field: 'file', fileBytesMax }
-    const form = await readUpload(pieces, exchange.headers, limits, (bytes) => writer.write(bytes))
-    return await files.finish(owner, writer, parseUpload(form))
+    const form = await readUpload(pieces, exchange.headers, limits, (bytes) => {
+      content?.update(bytes)
+      return writer.write(bytes)
+    })
+    const facts = parseUpload(form)
+    const request = [createFileDoc.id, facts, content?.digest('hex')]
+    const key = creationKey({ caller: owner, exchange, request }, { answers })
+    return await files.finish(owner, writer, facts, key)
   } catch (error) {
     await writer.abandon()
     throw error

@@ -7,6 +7,7 @@ import { toChatBody } from '../wire/anthropic/chat-body.ts'
 import { anthropicErrors } from '../wire/anthropic/errors.ts'
 import { createMessageStream } from '../wire/anthropic/message-stream.ts'
 import { gatherMessage } from '../wire/anthropic/message-whole.ts'
+import { anthropicRateLimitHeaders } from '../wire/anthropic/rate-limit-headers.ts'
 import { parseMessageRequest } from '../wire/anthropic/request.ts'
 import type { Work } from '../work.ts'
 import { toChatWork } from './chat-completions.ts'
@@ -19,6 +20,7 @@ export const messages = defineEndpoint<Work>({
   parse: (bytes) => ({
     ...toChatWork(toChatBody(parseMessageRequest(parseBoundedJson(bytes)))),
     endpoint: '/v1/messages',
+    limitHeaders: anthropicRateLimitHeaders,
   }),
 
   async respond({ exchange, work, parts, receipt, deps }) {

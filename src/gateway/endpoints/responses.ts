@@ -1,9 +1,11 @@
 /** `POST /v1/responses`, and the same over a WebSocket: one request after another on one connection. To everything behind it, each is a chat. */
 import { Fault, toFault } from '../../platform/fault.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
-import { defineEndpoint, type Answer, type BodyContext } from '../endpoint.ts'
+import type { StreamPart } from '../../engines/engine.ts'
+import { defineEndpoint, type Answer, type BodyContext, type Endpoint } from '../endpoint.ts'
 import { responsesDoc, responsesSocketDoc } from '../openapi/operations/responses.ts'
 import { perform } from '../pipeline.ts'
+import { openResponseMemory, type ResponseMemory } from '../response-memory.ts'
 import { answerMessage } from '../sockets/message.ts'
 import type { SocketRoute } from '../sockets/socket-route.ts'
 import { streamAnswer } from '../stages/respond.ts'
@@ -27,6 +29,7 @@ import {
   type ResponseEvent,
   type ResponseWriter,
 } from '../wire/responses/response-writer.ts'
+import type { WireResponse } from '../wire/responses/response-object.ts'
 import { sealReasoning } from '../wire/responses/sealed-reasoning.ts'
 import type { Work } from '../work.ts'
 import { toChatWork } from './chat-completions.ts'
@@ -39,21 +42,35 @@ interface ResponseWork extends Work {
   readonly request: ResponseRequest
   /** `undefined` for clients that do not carry reasoning themselves. */
   readonly sealReasoning: ((text: string) => string) | undefined
+  /** `undefined` for responses that are not kept. */
+  readonly keep: ((response: WireResponse) => Promise<void>) | undefined
 }
 
-export const responses = defineEndpoint<ResponseWork>({
-  path,
-  errors: responsesErrors,
-  doc: responsesDoc,
-  parse: (bytes, context) => toResponseWork(parseBoundedJson(bytes), context),
-  respond: (answer) => (answer.work.streamed ? respondWithStream(answer) : respondWhole(answer)),
-})
+export const responses: Endpoint = {
+  ...overHttp(undefined),
+  forCaller: (caller, deps) => overHttp(openResponseMemory(caller, deps)),
+}
 
-function toResponseWork(value: unknown, context: BodyContext): ResponseWork {
-  const request = parseResponseRequest(value)
+function overHttp(memory: ResponseMemory | undefined): Endpoint {
+  return defineEndpoint<ResponseWork>({
+    path,
+    errors: responsesErrors,
+    doc: responsesDoc,
+    parse: (bytes, context) => toResponseWork(parseBoundedJson(bytes), context, memory),
+    respond: (answer) => (answer.work.streamed ? respondWithStream(answer) : respondWhole(answer)),
+  })
+}
+
+async function toResponseWork(
+  value: unknown,
+  context: BodyContext,
+  memory: ResponseMemory | undefined,
+): Promise<ResponseWork> {
+  const request = parseResponseRequest(value, memory !== undefined)
   const { fieldPolicy } = context
   const extras = takeUnknownFields(value, responseFieldNames, fieldPolicy)
-  const { body, toParam } = toChatBody(request, context.seal)
+  const earlier = (await memory?.recall(request)) ?? []
+  const { body, toParam } = toChatBody(request, context.seal, earlier)
   const chat = inWordsOf(toParam, () => toChatWork({ ...extras, ...body }, fieldPolicy))
   return {
     ...chat,
@@ -63,6 +80,8 @@ function toResponseWork(value: unknown, context: BodyContext): ResponseWork {
     sealReasoning: request.include?.includes('reasoning.encrypted_content')
       ? (text) => sealReasoning(text, context.seal())
       : undefined,
+    keep:
+      memory && request.store === true ? (response) => memory.keep(request, response) : undefined,
   }
 }
 
@@ -95,11 +114,26 @@ function createWriter(answer: Answer<ResponseWork>): ResponseWriter {
   })
 }
 
+/** What is to be kept is kept before anybody hears of the end. When that fails, the answer fails: a client counts on what it was told is stored. */
+async function* partsOnceKept(
+  { parts, work }: Answer<ResponseWork>,
+  writer: ResponseWriter,
+): AsyncGenerator<StreamPart> {
+  for await (const part of parts) {
+    if (part.type === 'end') await work.keep?.(writer.conclude())
+    yield part
+  }
+}
+
+function partsOf(answer: Answer<ResponseWork>, writer: ResponseWriter): AsyncIterable<StreamPart> {
+  return answer.work.keep ? partsOnceKept(answer, writer) : answer.parts
+}
+
 async function respondWithStream(answer: Answer<ResponseWork>): Promise<void> {
   const writer = createWriter(answer)
   await streamAnswer({
     exchange: answer.exchange,
-    parts: answer.parts,
+    parts: partsOf(answer, writer),
     encode: (part) => toEventStream(writer.accept(part)),
     keepAlive: keepAliveComment,
     errors: { ...responsesErrors, event: (fault) => toEventStream(writer.fail(fault)) },
@@ -117,7 +151,7 @@ async function respondWhole(answer: Answer<ResponseWork>): Promise<void> {
   const { exchange } = answer
   const writer = createWriter(answer)
   let characters = 0
-  for await (const part of answer.parts) {
+  for await (const part of partsOf(answer, writer)) {
     if ('text' in part) characters += part.text.length
     if ('arguments' in part) characters += part.arguments.length
     if (characters > answerCharactersMax) throw tooLarge()
@@ -131,36 +165,40 @@ async function respondWhole(answer: Answer<ResponseWork>): Promise<void> {
 }
 
 /** On a socket there is nothing but streams, and each event is a message. */
-const responsesOnSocket = defineEndpoint<ResponseWork>({
-  path,
-  errors: responsesErrors,
-  parse(bytes, context) {
-    const value = parseBoundedJson(bytes)
-    if (!isCreate(value)) throw notCreate()
-    return { ...toResponseWork(value, context), streamed: true }
-  },
-  async respond(answer) {
-    const { exchange } = answer
-    const writer = createWriter(answer)
-    const send = async (events: readonly ResponseEvent[]): Promise<void> => {
-      for (const event of events) {
-        const room = exchange.write(JSON.stringify(event))
-        if (room) await room
-      }
+function overSocket(memory: ResponseMemory | undefined): Endpoint {
+  return defineEndpoint<ResponseWork>({
+    path,
+    errors: responsesErrors,
+    async parse(bytes, context) {
+      const value = parseBoundedJson(bytes)
+      if (!isCreate(value)) throw notCreate()
+      return { ...(await toResponseWork(value, context, memory)), streamed: true }
+    },
+    respond: respondWithMessages,
+  })
+}
+
+async function respondWithMessages(answer: Answer<ResponseWork>): Promise<void> {
+  const { exchange } = answer
+  const writer = createWriter(answer)
+  const send = async (events: readonly ResponseEvent[]): Promise<void> => {
+    for (const event of events) {
+      const room = exchange.write(JSON.stringify(event))
+      if (room) await room
     }
-    try {
-      for await (const part of answer.parts) {
-        await send(writer.accept(part))
-        if (exchange.signal.aborted) throw gone()
-      }
-    } catch (error) {
-      if (exchange.streamStarted) await send(writer.fail(toFault(error)))
-      throw error
-    } finally {
-      exchange.endStream()
+  }
+  try {
+    for await (const part of partsOf(answer, writer)) {
+      await send(writer.accept(part))
+      if (exchange.signal.aborted) throw gone()
     }
-  },
-})
+  } catch (error) {
+    if (exchange.streamStarted) await send(writer.fail(toFault(error)))
+    throw error
+  } finally {
+    exchange.endStream()
+  }
+}
 
 function isCreate(value: unknown): boolean {
   return (
@@ -185,12 +223,14 @@ export const responsesSocket: SocketRoute = {
         await fail(alreadyInFlight())
         continue
       }
-      const body = Buffer.from(message)
+      const body = [Buffer.from(message)]
       isToldAll = false
       const onEnd = (): boolean => (isToldAll = true)
-      running = answerMessage({ socket, path, fail, onEnd }, deps, (exchange) =>
-        perform({ endpoint: responsesOnSocket, exchange, caller: socket.identify(), body }, deps),
-      ).finally(() => (running = undefined))
+      running = answerMessage({ socket, path, fail, onEnd }, deps, (exchange) => {
+        const caller = socket.identify()
+        const endpoint = overSocket(openResponseMemory(caller, deps))
+        return perform({ endpoint, exchange, caller, body }, deps)
+      }).finally(() => (running = undefined))
     }
     await running
     if (socket.ending === 'session-limit') await fail(sessionTooLong())

@@ -133,7 +133,7 @@ async function refusalOf(
 ): Promise<string | undefined> {
   const context = { headers: {}, fieldPolicy: tolerant, seal: () => createSeal(Buffer.alloc(32)) }
   try {
-    await endpoint.parse(Buffer.from(JSON.stringify(body)), context)
+    await endpoint.parse([Buffer.from(JSON.stringify(body))], context)
     return undefined
   } catch (error) {
     return toFault(error).message

@@ -181,13 +181,14 @@ function renderAnswers(doc: OperationDoc): Record<string, unknown> {
 
 function renderAnswer(
   answers: readonly AnswerDoc[],
-  { isBilled }: OperationDoc,
+  { isBilled, meteredHeaders: further = [] }: OperationDoc,
 ): Record<string, unknown> {
   const contents = answers.flatMap(({ content }) => content ?? [])
   const hasEvents = contents.some(({ type }) => type === 'text/event-stream')
   const names: readonly HeaderName[] = [
     ...commonHeaders,
     ...(isBilled ? meteredHeaders : []),
+    ...further,
     ...answers.flatMap((answer) => answer.headers ?? []),
   ]
   return {
@@ -224,7 +225,10 @@ function renderContent(content: ContentDoc): Record<string, unknown> {
 
 const binary = { contentMediaType: 'application/octet-stream' }
 
-type FailingDoc = Pick<OperationDoc, 'isPublic' | 'isBilled' | 'request' | 'faults' | 'error'>
+type FailingDoc = Pick<
+  OperationDoc,
+  'isPublic' | 'isBilled' | 'meteredHeaders' | 'request' | 'faults' | 'error'
+>
 
 interface Failures {
   /** By status. */
@@ -277,6 +281,7 @@ function renderFailure(failure: {
       ...commonHeaders,
       ...errorHeaderNames(status),
       ...(doc.isBilled ? meteredHeaders : []),
+      ...(doc.meteredHeaders ?? []),
     ]),
     content: { 'application/json': { schema: { $ref: toReference(schemaName) } } },
   }
@@ -303,12 +308,12 @@ function renderSocket(doc: SocketDoc, failures: Record<string, unknown>): Record
   }
 }
 
-/** Who does not ask for a socket finds nothing at its address, or another method. */
+/** Who does not ask for a socket is told to. */
 const socketFailures: FailingDoc = {
   faults: [
     'capacity.draining',
     'limits.rate_exceeded',
-    'client.route_not_found',
+    'client.upgrade_required',
     'client.method_not_allowed',
   ],
 }

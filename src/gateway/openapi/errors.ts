@@ -28,6 +28,12 @@ export const modelFaults: readonly FaultCode[] = [
   'client.context_length_exceeded',
   ...ownedBy('catalog'),
 ]
+/** Of what is created once for each idempotency key. */
+export const creationFaults: readonly FaultCode[] = [
+  'idempotency.key_reused',
+  'idempotency.in_progress',
+  'idempotency.exhausted',
+]
 const billed: readonly FaultCode[] = [
   ...modelFaults,
   ...ownedBy('capacity', 'limits', 'idempotency', 'billing', 'upstream', 'guardrail'),

@@ -15,6 +15,10 @@ const limitHeader = (what: string, kind: string): HeaderDoc => ({
   description: `${what} of the limit on ${kind} that is nearest to its end.`,
   schema: count,
 })
+const momentHeader = (kind: string): HeaderDoc => ({
+  description: `When the limit on ${kind} is whole again, in RFC 3339.`,
+  schema: { type: 'string', format: 'date-time' },
+})
 const resetHeader = (kind: string): HeaderDoc => ({
   description: `When the limit on ${kind} is whole again, as a duration: \`120ms\`, \`1s\`, \`6m0s\`.`,
   schema: duration,
@@ -52,6 +56,18 @@ const headers = {
   'x-ratelimit-limit-tokens': limitHeader('The size', 'tokens'),
   'x-ratelimit-remaining-tokens': limitHeader('What is left', 'tokens'),
   'x-ratelimit-reset-tokens': resetHeader('tokens'),
+  'anthropic-ratelimit-requests-limit': limitHeader('The size', 'requests'),
+  'anthropic-ratelimit-requests-remaining': limitHeader('What is left', 'requests'),
+  'anthropic-ratelimit-requests-reset': momentHeader('requests'),
+  'anthropic-ratelimit-tokens-limit': limitHeader('The size', 'tokens of any kind'),
+  'anthropic-ratelimit-tokens-remaining': limitHeader('What is left', 'tokens of any kind'),
+  'anthropic-ratelimit-tokens-reset': momentHeader('tokens of any kind'),
+  'anthropic-ratelimit-input-tokens-limit': limitHeader('The size', 'input tokens'),
+  'anthropic-ratelimit-input-tokens-remaining': limitHeader('What is left', 'input tokens'),
+  'anthropic-ratelimit-input-tokens-reset': momentHeader('input tokens'),
+  'anthropic-ratelimit-output-tokens-limit': limitHeader('The size', 'output tokens'),
+  'anthropic-ratelimit-output-tokens-remaining': limitHeader('What is left', 'output tokens'),
+  'anthropic-ratelimit-output-tokens-reset': momentHeader('output tokens'),
   'x-receipt': {
     description:
       'A signed receipt of a whole answer, for a request that asked for one with `x-receipt: true`.',
@@ -97,6 +113,11 @@ const headers = {
     schema: { const: 'Bearer' },
     isCertain: true,
   },
+  upgrade: {
+    description: 'What is spoken at this address.',
+    schema: { const: 'websocket' },
+    isCertain: true,
+  },
   'retry-after': {
     description: 'Whole seconds after which the same request may pass.',
     schema: { type: 'string', pattern: '^[1-9]\\d*$' },
@@ -133,17 +154,34 @@ export const meteredHeaders: readonly HeaderName[] = [
   'idempotency-replayed',
 ]
 
+/** Those that Anthropic's clients read besides. */
+export const anthropicMeteredHeaders: readonly HeaderName[] = [
+  'anthropic-ratelimit-requests-limit',
+  'anthropic-ratelimit-requests-remaining',
+  'anthropic-ratelimit-requests-reset',
+  'anthropic-ratelimit-tokens-limit',
+  'anthropic-ratelimit-tokens-remaining',
+  'anthropic-ratelimit-tokens-reset',
+  'anthropic-ratelimit-input-tokens-limit',
+  'anthropic-ratelimit-input-tokens-remaining',
+  'anthropic-ratelimit-input-tokens-reset',
+  'anthropic-ratelimit-output-tokens-limit',
+  'anthropic-ratelimit-output-tokens-remaining',
+  'anthropic-ratelimit-output-tokens-reset',
+]
+
 export const streamHeaders: readonly HeaderName[] = ['cache-control', 'x-accel-buffering']
 
 const retryHeaders: readonly HeaderName[] = ['retry-after', 'retry-after-ms', 'x-should-retry']
 export function errorHeaderNames(status: number): readonly HeaderName[] {
-  return status === 401 ? ['www-authenticate'] : retryHeaders
+  if (status === 401) return ['www-authenticate']
+  return status === 426 ? ['upgrade'] : retryHeaders
 }
 
 const parameters = {
   'idempotency-key': {
     description:
-      'Any text of your own, such as a UUID. All repetitions of one request together are charged no more than the dearest of them. Kept for 24 hours.',
+      'Any text of your own, such as a UUID. All repetitions of one request together are charged no more than the dearest of them; what a request creates is created once, and its repetitions get it. Kept for 24 hours.',
     schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' },
   },
   'x-receipt': {

@@ -11,7 +11,8 @@ export interface NamedSchema {
 
 export const tags = {
   Chat: 'Chat completions, and the text completions before them, in OpenAI’s dialect.',
-  Responses: 'OpenAI’s Responses API, without anything kept between requests.',
+  Responses:
+    'OpenAI’s Responses API. Responses are kept only where the tenant wants it and the request asks for it.',
   Messages: 'Anthropic’s dialect.',
   Embeddings: 'Vectors of texts.',
   Rerank:
@@ -35,6 +36,8 @@ export interface OperationDoc {
   readonly tag: Tag
   /** Runs through the pipeline, and is metered and billed. */
   readonly isBilled?: boolean
+  /** On an answer and on a refusal, besides those of all that is metered. */
+  readonly meteredHeaders?: readonly HeaderName[]
   /** Needs no key. */
   readonly isPublic?: boolean
   readonly pathParameters?: Readonly<Record<string, string>>

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { corpus } from '../../../test/fuzz/targets/corpus.ts'
-import { gatewayForTests, type GatewayForTests } from '../../../test/gateway-for-tests.ts'
+import { gatewayForTests, until, type GatewayForTests } from '../../../test/gateway-for-tests.ts'
 import { resolve, type ApiResponse } from '../../../test/openapi/document.ts'
 import {
   brokenWord,
@@ -15,6 +15,7 @@ import type { ObservedExchange } from '../../../test/openapi/exchange.ts'
 import { publishedDocument } from '../../../test/openapi/published.ts'
 import { createTrafficJudge } from '../../../test/openapi/traffic.ts'
 import { watchTraffic, type TrafficWatch } from '../../../test/openapi/watch-traffic.ts'
+import { updateTenant } from '../../identity/identity.ts'
 import { toWav } from '../audio/wav-writer.ts'
 
 const bodyBytesMax = 256 * 1024
@@ -173,6 +174,8 @@ test('an address with another method, and an address that is none', async () => 
     const address = path.replaceAll(/\{\w+\}/g, 'x')
     expect([404, 405], address).toContain((await send('PUT', address)).status)
   }
+  for (const path of ['/v1/realtime', '/v1/responses'])
+    expect((await send('GET', path)).status).toBe(426)
   expect((await send('GET', '/v1/nothing')).status).toBe(404)
   expect((await send('POST', '/')).status).toBe(404)
 })
@@ -264,10 +267,68 @@ test('files and batches, from the upload to the deletion', async () => {
     expect(unknown.status, path).toBe(401)
     await unknown.arrayBuffer()
   }
-  expect([400, 415]).toContain(await post('/v1/files', {}))
+  expect(await post('/v1/files', {})).toBe(415)
   for (const path of ['/v1/files', '/v1/batches', '/v1/models', '/v1/models/x'])
     await (await fetch(`${gateway.url}${path}`)).arrayBuffer()
   expect(await post('/v1/files', {}, { authorization: '' })).toBe(401)
+})
+
+test('responses that are kept, with input of every kind, from the first to the deletion', async () => {
+  const { tenantId } = gateway.owner
+  await gateway.inDatabase((tx) => updateTenant(tx, tenantId, { responsesKeptDays: 1 }))
+  const picture =
+    'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
+  const create = async (body: object): Promise<Response> => {
+    const response = await fetch(`${gateway.url}/v1/responses`, {
+      method: 'POST',
+      headers: { 'x-api-key': gateway.key, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'qwen3-8b', store: true, ...body }),
+    })
+    return new Response(await response.arrayBuffer(), response)
+  }
+  const first = await until(async () => {
+    const response = await create({ input: 'Hi', include: ['reasoning.encrypted_content'] })
+    return response.status === 200 ? response : undefined
+  })
+  const { id: firstId } = (await first.json()) as { id: string }
+  const input = [
+    {
+      role: 'user',
+      content: [
+        { type: 'input_text', text: 'Hi' },
+        { type: 'input_image', image_url: picture },
+      ],
+    },
+    { type: 'reasoning', summary: [{ type: 'summary_text', text: 'Hm.' }] },
+    { role: 'assistant', content: 'Hello.' },
+    { type: 'function_call', call_id: 'a', name: 'look', arguments: '{}' },
+    { type: 'function_call_output', call_id: 'a', output: 'there' },
+    { type: 'custom_tool_call', call_id: 'b', name: 'run', input: 'ls' },
+    {
+      type: 'custom_tool_call_output',
+      call_id: 'b',
+      output: [{ type: 'input_text', text: 'none' }],
+    },
+  ]
+  const second = await create({ input, previous_response_id: firstId })
+  expect(second.status, await second.clone().text()).toBe(200)
+  const path = `/v1/responses/${((await second.json()) as { id: string }).id}`
+  for (const address of [path, `${path}/input_items?limit=100`, `${path}/input_items?order=asc`])
+    expect((await send('GET', address)).status).toBe(200)
+  expect((await send('GET', `${path}?stream=true`)).status).toBe(400)
+  expect((await send('GET', `${path}/input_items?limit=0`)).status).toBe(400)
+  expect((await send('DELETE', path)).status).toBe(200)
+  for (const [method, address] of [
+    ['GET', path],
+    ['DELETE', path],
+    ['GET', `${path}/input_items`],
+  ] as const) {
+    expect((await send(method, address)).status).toBe(404)
+    const unknown = await fetch(`${gateway.url}${address}`, { method })
+    expect(unknown.status).toBe(401)
+    await unknown.arrayBuffer()
+  }
+  expect((await create({ input: 'Hi', previous_response_id: 'resp_none' })).status).toBe(400)
 })
 
 test('models, and one whose name has a slash', async () => {

@@ -46,6 +46,17 @@ export function checkVersion(headers: IncomingHttpHeaders): void {
   if (headers['sec-websocket-version'] !== version) throw invalidHandshake()
 }
 
+/** What an answer must have that says so (RFC 9110, sections 7.8 and 15.5.22). */
+export const upgradeHeaders = { upgrade: 'websocket', connection: 'upgrade' }
+
+export function upgradeRequired(): Fault {
+  return new Fault({
+    code: 'client.upgrade_required',
+    public:
+      'This address speaks over a WebSocket. Connect to it with wss:// (or ws://), or let your SDK do so.',
+  })
+}
+
 export function invalidHandshake(): Fault {
   return new Fault({
     code: 'client.invalid_request',

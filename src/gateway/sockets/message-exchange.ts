@@ -64,6 +64,6 @@ export function openMessageExchange(
   }
 }
 
-function bodyless(): Promise<Buffer> {
+function bodyless(): Promise<never> {
   return Promise.reject(new Error('a message has no body to be read'))
 }

@@ -58,8 +58,11 @@ export function findSocket(
   request: IncomingMessage,
 ): SocketRoute | undefined {
   const isUpgrade = request.method === 'GET' && /^websocket$/i.test(request.headers.upgrade ?? '')
-  if (!isUpgrade) return undefined
-  const path = (request.url ?? '').split('?')[0]?.replaceAll(/\/+/g, '/').replace(/\/$/, '')
+  return isUpgrade ? socketAt(routes, request.url ?? '') : undefined
+}
+
+export function socketAt(routes: readonly SocketRoute[], url: string): SocketRoute | undefined {
+  const path = url.split('?')[0]?.replaceAll(/\/+/g, '/').replace(/\/$/, '')
   return routes.find((route) => route.path === path)
 }
 

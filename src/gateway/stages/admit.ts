@@ -49,7 +49,9 @@ export async function admit(
   const bounds = boundsOf(work, model)
   const { scope, expected } = foresee(job, bounds, deps)
   const decision = await deps.limits.reserve(scope, expected.need, expected.want)
-  exchange.addHeaders(rateLimitHeaders(deps.limits.standings(scope)))
+  const standings = deps.limits.standings(scope)
+  exchange.addHeaders(rateLimitHeaders(standings))
+  if (work.limitHeaders) exchange.addHeaders(work.limitHeaders(standings, deps.clock.nowMs()))
   if (decision.outcome === 'refused')
     throw toLimitFault(decision.refusal, {
       currency: caller.currency,

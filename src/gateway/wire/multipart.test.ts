@@ -19,7 +19,7 @@ function toBody(parts: readonly Part[], boundary = 'xyz'): Buffer {
   return Buffer.concat([...pieces, Buffer.from(`--${boundary}--\r\n`)])
 }
 
-const read = (parts: readonly Part[]): Promise<Form> => readForm(toBody(parts), headers, limits)
+const read = (parts: readonly Part[]): Promise<Form> => readForm([toBody(parts)], headers, limits)
 
 test('fields and files are found in any order, and lists are gathered under one name', async () => {
   const form = await read([
@@ -87,7 +87,7 @@ const refused: readonly { name: string; body: () => Buffer; status: number; para
 ]
 for (const { name, body, status, param } of refused) {
   test(`a form is refused: ${name}`, async () => {
-    await expect(readForm(body(), headers, limits)).rejects.toMatchObject({ status, param })
+    await expect(readForm([body()], headers, limits)).rejects.toMatchObject({ status, param })
   })
 }
 
@@ -100,14 +100,14 @@ test('a file of exactly the limit passes', async () => {
 test('a form that goes on behind its end, with a file that has none, is refused and not waited for', async () => {
   const disposition = 'Content-Disposition: form-data; =""; filename="m"'
   const body = `\r\n--xyz--\r\n--xyz\r\n--xyz\r\n${disposition}\r\nt:\r\n\r\nx`
-  await expect(readForm(Buffer.from(body), headers, limits)).rejects.toMatchObject({
+  await expect(readForm([Buffer.from(body)], headers, limits)).rejects.toMatchObject({
     code: 'client.invalid_request',
   })
 })
 
 test('a form without a boundary is refused', async () => {
   const without = { 'content-type': 'multipart/form-data' }
-  await expect(readForm(Buffer.alloc(0), without, limits)).rejects.toMatchObject({ status: 400 })
+  await expect(readForm([Buffer.alloc(0)], without, limits)).rejects.toMatchObject({ status: 400 })
 })
 
 test('a boundary that is slow to search for leaves the event loop free', async () => {
@@ -128,7 +128,7 @@ test('a boundary that is slow to search for leaves the event loop free', async (
     if (!isDone) setImmediate(watch)
   }
   setImmediate(watch)
-  const form = await readForm(body, slow, { fileBytesMax: 26 * 1024 * 1024, filesMax: 1 })
+  const form = await readForm([body], slow, { fileBytesMax: 26 * 1024 * 1024, filesMax: 1 })
   isDone = true
   expect(form.files[0]?.bytes).toHaveLength(value.length)
   expect(longestMs).toBeLessThan(50)

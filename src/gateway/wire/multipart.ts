@@ -49,14 +49,14 @@ const wholeLimits = { fieldBytesMax: 1024 * 1024, fieldsMax: 256 }
 
 /** A form that is there as a whole. Throws as `readParts`. */
 export async function readForm(
-  body: Buffer,
+  body: Iterable<Buffer>,
   headers: IncomingHttpHeaders,
   limits: Pick<PartLimits, 'fileBytesMax' | 'filesMax'>,
 ): Promise<Form> {
   const fields = new Map<string, string[]>()
   const files: { readonly head: FileHead; readonly pieces: Buffer[] }[] = []
   await readParts(
-    [body],
+    body,
     headers,
     { ...wholeLimits, ...limits },
     {

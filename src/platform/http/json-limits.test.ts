@@ -111,3 +111,18 @@ test('what JSON.stringify makes is read back the same', () => {
     }),
   )
 })
+
+test('a body is the same value in whatever pieces it came, and is not overwritten by the next one', () => {
+  const body = (name: string): Buffer =>
+    Buffer.from(JSON.stringify({ name, text: `é\n${name.repeat(10_000)}`, deep: [{ a: 'ü' }] }))
+  const first = body('one')
+  const split = (bytes: Buffer, at: number): Buffer[] => [bytes.subarray(0, at), bytes.subarray(at)]
+  for (let at = 0; at <= 60; at += 1)
+    expect(parseBoundedJson(split(first, at))).toEqual(JSON.parse(first.toString()))
+  const value = parseBoundedJson(split(first, 5_000))
+  parseBoundedJson(split(body('two'), 5_000))
+  expect(value).toEqual(JSON.parse(first.toString()))
+  const long = Buffer.from(JSON.stringify('x'.repeat(3 * 1024 * 1024)))
+  expect(parseBoundedJson(split(long, 2_000_000))).toHaveLength(3 * 1024 * 1024)
+  expect(() => parseBoundedJson([])).toThrow(/not valid JSON/)
+})

@@ -12,11 +12,15 @@ export const jsonValuesMax = 400_000
 /** Objects deeper than this belong to tools' schemas, where a property may be called anything but `__proto__`. */
 const ownFieldsDepth = 3
 
+/** Memory that was just used is five times as fast as memory that was not. */
+const joined = Buffer.allocUnsafeSlow(1024 * 1024)
+
 const quote = 0x22
 const backslash = 0x5c
 
-/** Parses the bytes as one JSON value within the limits. Throws `client.invalid_json`, never quoting the body. */
-export function parseBoundedJson(bytes: Buffer): unknown {
+/** Parses the bytes, or their pieces, as one JSON value within the limits. Throws `client.invalid_json`, never quoting the body. */
+export function parseBoundedJson(body: Buffer | readonly Buffer[]): unknown {
+  const bytes = Buffer.isBuffer(body) ? body : join(body)
   if (!isUtf8(bytes)) throw refuse('The body is not valid UTF-8.')
   checkShape(bytes)
   try {
@@ -25,6 +29,17 @@ export function parseBoundedJson(bytes: Buffer): unknown {
     // V8's message quotes the body.
     throw refuse('The body is not valid JSON. Check quotes, commas and brackets.')
   }
+}
+
+/** What it returns holds until the next call: nothing that is made of it here shares its memory. */
+function join(pieces: readonly Buffer[]): Buffer {
+  const [only] = pieces
+  if (pieces.length === 1 && only) return only
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0)
+  if (length > joined.length) return Buffer.concat(pieces, length)
+  let end = 0
+  for (const piece of pieces) end += piece.copy(joined, end)
+  return joined.subarray(0, length)
 }
 
 function checkShape(bytes: Buffer): void {

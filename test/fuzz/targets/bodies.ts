@@ -26,9 +26,11 @@ export function bodiesTarget(): Target {
       const value = below(random, 3) === 0 ? seed : mutateValue(random, seed)
       const whole = Buffer.from(JSON.stringify(value) ?? '')
       const bytes = pick(random, [true, true, false]) ? whole : mutateBytes(random, whole)
+      const cut = below(random, bytes.length + 1)
+      const pieces = [bytes.subarray(0, cut), bytes.subarray(cut)]
       return async () => {
         try {
-          await endpoint.parse(bytes, bodyContext('application/json'))
+          await endpoint.parse(pieces, bodyContext('application/json'))
         } catch (error) {
           checkRefusal(error)
         }

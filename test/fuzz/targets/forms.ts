@@ -27,9 +27,11 @@ export function formsTarget(): Target {
       const header = below(random, 20) > 0 ? boundary : 'another'
       const context = bodyContext(`multipart/form-data; boundary=${header}`)
       const bytes = mutateBytes(random, seed)
+      const cut = below(random, bytes.length + 1)
+      const pieces = [bytes.subarray(0, cut), bytes.subarray(cut)]
       return async () => {
         try {
-          await endpoint.parse(bytes, context)
+          await endpoint.parse(pieces, context)
         } catch (error) {
           checkRefusal(error)
         }

@@ -65,7 +65,7 @@ async function rendered(task: TranscriptionTask, stream: boolean) {
   const out = openAiTranscription.render(ask(task, stream), traits)
   if (typeof out === 'string') throw new Error('not a form')
   const form = await readForm(
-    out.body,
+    [out.body],
     { 'content-type': out.contentType },
     { fileBytesMax: 100, filesMax: 1 },
   )

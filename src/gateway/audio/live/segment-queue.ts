@@ -4,6 +4,7 @@
  */
 import type { Fault } from '../../../platform/fault.ts'
 import type { GatewayDeps } from '../../deps.ts'
+import type { Body } from '../../exchange.ts'
 import { perform } from '../../pipeline.ts'
 import { answerMessage } from '../../sockets/message.ts'
 import type { ClientSocket } from '../../sockets/socket-route.ts'
@@ -13,7 +14,7 @@ import { segmentEndpoint, type LiveSegment } from './segment.ts'
 
 /** A minute of sound each, at most. */
 const segmentsWaitingMax = 4
-const noBody = Buffer.alloc(0)
+const noBody: Body = []
 
 export interface SegmentQueue {
   /** Whether the client shall wait. */

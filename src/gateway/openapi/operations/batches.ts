@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { batchStates } from '../../../batches/batch.ts'
 import { batchQuery, schema as request } from '../../wire/openai/batches.ts'
 import { count, listOf, seconds } from '../answers.ts'
+import { creationFaults } from '../errors.ts'
 import type { NamedSchema, OperationDoc } from '../operation.ts'
 
 const moment = seconds.nullable()
@@ -61,6 +62,7 @@ export const createBatchDoc: OperationDoc = {
   description:
     'The input is a file of JSON Lines, each with `custom_id`, `method`, `url` and `body`. Results are kept for 7 days.',
   tag: 'Batches',
+  headerParameters: ['idempotency-key'],
   request: {
     type: 'application/json',
     name: 'BatchRequest',
@@ -74,13 +76,8 @@ export const createBatchDoc: OperationDoc = {
       },
     },
   },
-  answers: one,
-  faults: [
-    'client.not_found',
-    'client.conflict',
-    'limits.rate_exceeded',
-    'platform.database_unavailable',
-  ],
+  answers: one.map((answer) => ({ ...answer, headers: ['idempotency-replayed'] as const })),
+  faults: [...creationFaults, 'limits.rate_exceeded', 'platform.database_unavailable'],
 }
 
 export const listBatchesDoc: OperationDoc = {

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { filePurposes, uploadPurposes } from '../../../batches/file.ts'
 import { expiresAfter, fileQuery } from '../../wire/openai/files.ts'
 import { listOf, seconds } from '../answers.ts'
+import { creationFaults } from '../errors.ts'
 import type { NamedSchema, OperationDoc } from '../operation.ts'
 
 export const file: NamedSchema = {
@@ -26,6 +27,7 @@ export const createFileDoc: OperationDoc = {
   description:
     'At most 100 MiB, encrypted as it arrives, and gone after 30 days or whenever `expires_after` says.',
   tag: 'Files',
+  headerParameters: ['idempotency-key'],
   request: {
     type: 'multipart/form-data',
     name: 'FileForm',
@@ -37,8 +39,10 @@ export const createFileDoc: OperationDoc = {
     }),
     examples: {},
   },
-  answers: [{ content: [{ type: 'application/json', ...file }] }],
-  faults: ['limits.rate_exceeded', 'client.conflict', 'platform.database_unavailable'],
+  answers: [
+    { headers: ['idempotency-replayed'], content: [{ type: 'application/json', ...file }] },
+  ],
+  faults: [...creationFaults, 'platform.database_unavailable'],
 }
 
 export const listFilesDoc: OperationDoc = {

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { countSchema, messageSchema } from '../../wire/anthropic/request.ts'
 import { besides, count } from '../answers.ts'
 import { anthropicError, modelFaults } from '../errors.ts'
+import { anthropicMeteredHeaders } from '../headers.ts'
 import type { NamedSchema, OperationDoc } from '../operation.ts'
 
 const usageFields = {
@@ -82,6 +83,7 @@ export const messagesDoc: OperationDoc = {
     'For Anthropic’s clients, whose base URL is this gateway without `/v1`. `cache_control` is passed over: prefixes are cached without being asked.',
   tag: 'Messages',
   isBilled: true,
+  meteredHeaders: anthropicMeteredHeaders,
   headerParameters: ['anthropic-version', 'anthropic-beta'],
   request: {
     type: 'application/json',

@@ -33,7 +33,7 @@ const reasoningPart = z.object({ type: z.literal('reasoning_text'), text: z.stri
 const summaryPart = z.object({ type: z.literal('summary_text'), text: z.string() })
 const called = { id: z.string(), status, call_id: z.string(), name: z.string() }
 
-const outputItem: NamedSchema = {
+export const outputItem: NamedSchema = {
   name: 'ResponseItem',
   schema: z.discriminatedUnion('type', [
     z.object({
@@ -56,7 +56,7 @@ const outputItem: NamedSchema = {
   ]),
 }
 
-const response: NamedSchema = {
+export const response: NamedSchema = {
   name: 'Response',
   schema: z.object({
     id: z.string().startsWith('resp_'),
@@ -75,7 +75,7 @@ const response: NamedSchema = {
     model: z.string(),
     output: z.array(outputItem.schema),
     parallel_tool_calls: z.boolean(),
-    previous_response_id: z.null(),
+    previous_response_id: z.string().nullable(),
     prompt_cache_key: z.string().nullable(),
     reasoning: z.object({
       effort: z.string().nullable(),
@@ -83,7 +83,7 @@ const response: NamedSchema = {
     }),
     safety_identifier: z.string().nullable(),
     service_tier: servedTier,
-    store: z.literal(false),
+    store: z.boolean().describe('Whether it is kept.'),
     temperature: z.number(),
     text: z.object({
       format: z.looseObject({ type: z.enum(['text', 'json_object', 'json_schema']) }),
@@ -165,7 +165,7 @@ export const responsesDoc: OperationDoc = {
   id: 'createResponse',
   summary: 'Answer a conversation',
   description:
-    'Nothing is kept: `store`, `previous_response_id`, `conversation`, `prompt` and `background` are refused. Reasoning goes with the client: ask for it with `include: ["reasoning.encrypted_content"]`.',
+    'Nothing is kept unless the tenant wants it and the request says `store: true`; then `previous_response_id` goes on from it. `conversation`, `prompt` and `background` are refused. Reasoning may go with the client: ask for it with `include: ["reasoning.encrypted_content"]`.',
   tag: 'Responses',
   isBilled: true,
   request: {
@@ -199,6 +199,8 @@ export const responsesDoc: OperationDoc = {
       ],
     },
   ],
+  // What is kept, and what a conversation goes on from.
+  faults: ['platform.database_unavailable'],
   parts: [outputItem],
 }
 

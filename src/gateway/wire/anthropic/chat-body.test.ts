@@ -38,6 +38,14 @@ test('a system text as a string or as blocks with cache_control becomes one syst
   expect(engineBody({ system: [] })['messages']).toEqual([{ role: 'user', content: 'hi' }])
 })
 
+test('a last message of the assistant is the last one that the engine is given, as it was written', () => {
+  const messages = [
+    { role: 'user', content: 'As JSON.' },
+    { role: 'assistant', content: '{"name":' },
+  ]
+  expect(engineBody({ messages })['messages']).toEqual(messages)
+})
+
 test("an agent's account of itself, new with each request, does not come before the system text", () => {
   const account = (n: number): string =>
     `x-anthropic-billing-header: cc_version=2.1.${n}; cc_entrypoint=cli; cch=${n};`

@@ -35,6 +35,7 @@ const kinds: Readonly<Record<FaultCode, ErrorKind>> = {
   'client.not_found': ['invalid_request_error', 'not_found'],
   'client.conflict': ['invalid_request_error', 'conflict'],
   'client.request_timeout': ['invalid_request_error', 'request_timeout'],
+  'client.upgrade_required': ['invalid_request_error', 'upgrade_required'],
   'client.gone': ['invalid_request_error', 'client_closed_request'],
   'client.misdirected_host': ['invalid_request_error', 'misdirected_request'],
   'auth.missing_key': ['invalid_request_error', 'missing_api_key'],

@@ -24,7 +24,8 @@ export function rateLimitHeaders(standings: readonly Standing[]): Record<string,
   return headers
 }
 
-function findTightest(
+/** Of the rules on these measures. */
+export function findTightest(
   standings: readonly Standing[],
   measures: readonly Measure[],
 ): Standing | undefined {

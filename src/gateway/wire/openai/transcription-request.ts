@@ -44,7 +44,7 @@ export const schema = z.object({
 })
 
 export async function parseTranscriptionForm(
-  body: Buffer,
+  body: Iterable<Buffer>,
   headers: IncomingHttpHeaders,
   goal: TranscriptionTask['goal'],
 ): Promise<TranscriptionRequest> {

@@ -2,6 +2,7 @@
 import type { Seal } from '../../../platform/seal.ts'
 import { Fault } from '../../../platform/fault.ts'
 import { toConversation, type Conversation } from './messages.ts'
+import type { InputItem } from './input-item.ts'
 import type { ResponseRequest } from './request.ts'
 import { toChatTool, toChatToolChoice } from './tools.ts'
 
@@ -11,8 +12,13 @@ export interface ChatBody {
   toParam(chatParam: string): string
 }
 
-export function toChatBody(request: ResponseRequest, seal: () => Seal): ChatBody {
-  const { messages, places } = toConversation(request, seal)
+export function toChatBody(
+  request: ResponseRequest,
+  seal: () => Seal,
+  /** What the conversation held before. */
+  earlier: readonly InputItem[] = [],
+): ChatBody {
+  const { messages, places } = toConversation({ ...request, earlier }, seal)
   const { text, reasoning, tools, tool_choice: choice } = request
   const logprobs = wantsLogprobs(request)
   return {

@@ -81,7 +81,7 @@ export function parseItem(value: unknown, index: number): InputItem {
   const type = typeOf(value)
   if (type === 'item_reference') {
     throw refuse(
-      'Nothing is kept here, so no item can be named by its id. Send it whole; many clients do so when store is false.',
+      'No item can be named by its id here. Send it whole, as many clients do when store is false; or go on from a kept response with previous_response_id.',
       index,
     )
   }

@@ -25,8 +25,13 @@ interface AssistantTurn {
   readonly calls: { id: string; type: 'function'; function: { name: string; arguments: string } }[]
 }
 
+const earlierPlace = 'previous_response_id'
+
 export function toConversation(
-  request: Pick<ResponseRequest, 'instructions' | 'input'>,
+  request: Pick<ResponseRequest, 'instructions' | 'input'> & {
+    /** Of the responses that it goes on from. */
+    readonly earlier: readonly InputItem[]
+  },
   seal: () => Seal,
 ): Conversation {
   const messages: ChatMessage[] = []
@@ -52,15 +57,15 @@ export function toConversation(
   }
 
   if (request.instructions) add({ role: 'system', content: request.instructions }, 'instructions')
-  if (typeof request.input === 'string') {
-    add({ role: 'user', content: request.input }, 'input')
-    return { messages, places }
-  }
-  for (const [index, item] of request.input.entries()) {
-    const place = `input[${index}]`
+  const { earlier, input } = request
+  const given = typeof input === 'string' ? [] : input
+  for (const [index, item] of [...earlier, ...given].entries()) {
+    const isEarlier = index < earlier.length
+    const place = isEarlier ? earlierPlace : `input[${index - earlier.length}]`
+    const within = (field: string): string => (isEarlier ? place : `${place}.${field}`)
     switch (item.type) {
       case 'message': {
-        const where = `${place}.content`
+        const where = within('content')
         if (item.role !== 'assistant') {
           endTurn()
           add({ role: item.role, content: toContent(item.content, where) }, where)
@@ -83,7 +88,7 @@ export function toConversation(
       case 'function_call_output':
       case 'custom_tool_call_output': {
         endTurn()
-        const where = `${place}.output`
+        const where = within('output')
         const content = toContent(item.output, where)
         add({ role: 'tool', tool_call_id: item.call_id, content }, where)
         break
@@ -91,6 +96,7 @@ export function toConversation(
     }
   }
   endTurn()
+  if (typeof input === 'string') add({ role: 'user', content: input }, 'input')
   return { messages, places }
 }
 

@@ -1,6 +1,6 @@
 /**
- * OpenAI's request for a response as a schema (platform.openai.com/docs/api-reference/responses/create). Nothing is kept here between requests, so
- * whatever needs something kept is refused in words. Unknown fields are tolerated and dropped.
+ * OpenAI's request for a response as a schema (platform.openai.com/docs/api-reference/responses/create). What needs something kept is refused in words,
+ * but for responses where the tenant wants them kept. Unknown fields are tolerated and dropped.
  */
 import { z } from 'zod'
 import { Fault } from '../../../platform/fault.ts'
@@ -65,7 +65,7 @@ export const schema = z.object({
   stream_options: z.object({ include_obfuscation: z.boolean().nullish() }).nullish(),
   store: z.boolean().nullish(),
   background: z.boolean().nullish(),
-  previous_response_id: z.string().nullish(),
+  previous_response_id: z.string().max(200).nullish(),
   conversation: z.unknown().optional(),
   prompt: z.unknown().optional(),
   /** Only on sockets: `false` prepares state that the next request builds on. */
@@ -79,12 +79,16 @@ export type ResponseRequest = Omit<z.infer<typeof schema>, 'input' | 'tools'> & 
 }
 export const responseFieldNames: ReadonlySet<string> = new Set(Object.keys(schema.shape))
 
-/** Throws a `client.*` fault with the first wrong field in `param`. The text never quotes a value. */
-export function parseResponseRequest(value: unknown): ResponseRequest {
+/**
+ * Throws a `client.*` fault with the first wrong field in `param`. The text never quotes a value. `keepsResponses`: whether this caller may have responses
+ * kept.
+ */
+export function parseResponseRequest(value: unknown, keepsResponses = false): ResponseRequest {
   if (isWithoutInput(value)) throw missingInput()
   const parsed = schema.safeParse(value)
   if (!parsed.success) throw invalidField(parsed.error)
   const request = parsed.data
+  if (!keepsResponses) refuseKeeping(request)
   refuseWhatIsKept(request)
   const { input, tools } = request
   return {
@@ -103,32 +107,35 @@ function missingInput(): Fault {
   return new Fault({ code: 'client.invalid_request', public: text, param: 'input' })
 }
 
-function refuseWhatIsKept(request: z.infer<typeof schema>): void {
-  const refuse = (text: string, param: string, code?: string): Fault =>
-    new Fault({
-      code: 'client.unsupported_value',
-      public: text,
-      param,
-      ...(code === undefined ? {} : { details: { code } }),
-    })
+/** What the administrator does about it. */
+const turnOn =
+  'Responses are kept only for tenants that want it, and never in batches: an administrator turns it on with `colonnade tenant update TENANT --keep-responses DAYS`.'
+
+function refuseKeeping(request: z.infer<typeof schema>): void {
   if (request.previous_response_id) {
-    throw refuse(
-      'No response is kept here, so none can be continued. Send the whole conversation in input, and reasoning with include: ["reasoning.encrypted_content"].',
-      'previous_response_id',
-      'previous_response_not_found',
-    )
+    throw new Fault({
+      code: 'client.unsupported_value',
+      public: `No response is kept here for you, so none can be continued. Send the whole conversation in input, and reasoning with include: ["reasoning.encrypted_content"]. ${turnOn}`,
+      param: 'previous_response_id',
+      details: { code: 'previous_response_not_found' },
+    })
   }
   if (request.store === true) {
-    const text =
-      "Nothing is kept here, neither what you ask nor what is answered. Leave 'store' out, or set it to false."
+    const text = `Nothing is kept here for you, neither what you ask nor what is answered. Leave 'store' out, or set it to false. ${turnOn}`
     throw refuse(text, 'store')
   }
+}
+
+function refuse(text: string, param: string): Fault {
+  return new Fault({ code: 'client.unsupported_value', public: text, param })
+}
+
+function refuseWhatIsKept(request: z.infer<typeof schema>): void {
   if (request.conversation !== undefined && request.conversation !== null) {
     throw refuse('No conversation is kept here. Send it whole in input.', 'conversation')
   }
   if (request.background === true) {
-    const text =
-      'Answers are not kept, so they cannot be fetched later. Use a stream, or /v1/batches.'
+    const text = 'Nothing is answered in the background. Use a stream, or /v1/batches.'
     throw refuse(text, 'background')
   }
   if (request.prompt !== undefined && request.prompt !== null) {

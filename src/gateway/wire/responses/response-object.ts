@@ -47,13 +47,13 @@ export function toWireResponse(
     model,
     output: now.output,
     parallel_tool_calls: request.parallel_tool_calls ?? true,
-    previous_response_id: null,
+    previous_response_id: request.previous_response_id || null,
     prompt_cache_key: request.prompt_cache_key ?? null,
     // A summary is the whole reasoning here, which is the most detailed one.
     reasoning: { effort: request.reasoning?.effort ?? null, summary: summary ? 'detailed' : null },
     safety_identifier: request.safety_identifier ?? null,
     service_tier: toServedTier(request.service_tier) ?? 'default',
-    store: false,
+    store: request.store ?? false,
     temperature: request.temperature ?? 1,
     text: {
       format: request.text?.format ?? { type: 'text' },

@@ -254,3 +254,24 @@ test('reasoning is sealed once: the item of its end and that of the whole are th
   expect(done?.['item']).toMatchObject({ type: 'reasoning', encrypted_content: 'Hm#1' })
   expect(response().output).toEqual([done?.['item']])
 })
+
+test('what is concluded before the end is what the last event tells', () => {
+  for (const [status, ...last] of [
+    ['completed', finish('stop')],
+    ['incomplete', finish('length')],
+    ['completed'],
+  ] as const) {
+    let seconds = 1
+    const { accept, conclude } = writer({ nowSeconds: () => (seconds += 1) })
+    const parts: readonly StreamPart[] = [
+      { type: 'text-delta', choice: 0, text: 'Once' },
+      ...last,
+      { type: 'usage', usage },
+    ]
+    for (const part of parts) accept(part)
+    const concluded = conclude()
+    const events = accept({ type: 'end' })
+    expect(events.at(-1)?.['response']).toEqual(concluded)
+    expect(concluded.status).toBe(status)
+  }
+})

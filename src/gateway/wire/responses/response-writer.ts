@@ -45,6 +45,8 @@ export interface ResponseWriter {
   fail(fault: Fault): readonly ResponseEvent[]
   /** As it is now. */
   response(): WireResponse
+  /** As the last event will tell it: for whoever has to keep it before the client hears of the end. */
+  conclude(): WireResponse
 }
 
 interface Slot {
@@ -70,6 +72,7 @@ export function createResponseWriter(options: ResponseWriterOptions): ResponseWr
   let usage: TokenUsage | undefined
   let limit: FinishCause | undefined
   let error: { readonly code: string; readonly message: string } | undefined
+  let completedSeconds: number | undefined
 
   const emit = (event: Readonly<Record<string, unknown>> & { readonly type: string }): void => {
     const { type, ...rest } = event
@@ -88,7 +91,7 @@ export function createResponseWriter(options: ResponseWriterOptions): ResponseWr
       usage,
       limit,
       error,
-      completedSeconds: state.status === 'completed' ? options.nowSeconds() : undefined,
+      completedSeconds,
       receipt: options.receipt(),
     })
   /** Of an item that has not ended. */
@@ -158,14 +161,20 @@ export function createResponseWriter(options: ResponseWriterOptions): ResponseWr
       const isLast = slot === slots.at(-1)
       endSlot(slot, isCut && isLast ? 'incomplete' : 'completed')
     }
-    if (!isCut) state = { status: 'completed' }
-    else {
+    if (!isCut) {
+      state = { status: 'completed' }
+      completedSeconds = options.nowSeconds()
+    } else {
       const reason = part.reason === 'length' ? 'max_output_tokens' : 'content_filter'
       state = { status: 'incomplete', reason }
     }
   }
-  const end = (): void => {
+  const conclude = (): void => {
+    begin()
     if (state.status === 'in_progress') finish({ type: 'choice-finish', choice: 0, reason: 'stop' })
+  }
+  const end = (): void => {
+    conclude()
     emit({ type: `response.${state.status}`, response: response() })
   }
 
@@ -202,7 +211,6 @@ export function createResponseWriter(options: ResponseWriterOptions): ResponseWr
         usage = part.usage
         break
       case 'end':
-        begin()
         end()
         break
       default:
@@ -221,11 +229,16 @@ export function createResponseWriter(options: ResponseWriterOptions): ResponseWr
       const { code, message: text, param } = toWireError(fault).error
       error = { code: errorCodeOf(fault), message: text }
       state = { status: 'failed' }
+      completedSeconds = undefined
       emit({ type: 'error', code, message: text, param })
       emit({ type: 'response.failed', response: response() })
       return take()
     },
     response,
+    conclude() {
+      conclude()
+      return response()
+    },
   }
 }
 
