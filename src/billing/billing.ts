@@ -94,7 +94,7 @@ const crashWindowTokens = 64
 const progressMs = 1_000
 const progressBytes = 512
 /** A thousand streams note their progress some 1,500 times a second; a sync each would be a tenth of what a stream costs. */
-const progressLingerMs = 10
+const progressLingerMs = 50
 /** A counter in the open or the takes record, and what is charged to it in the settlement. */
 const takeBytes = 256
 

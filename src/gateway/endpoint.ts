@@ -1,11 +1,11 @@
 /** A public, billable route as data: how its body becomes work, and how parts become its answer. */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { EngineTask, StreamPart } from '../engines/engine.ts'
-import type { Principal } from '../identity/principal.ts'
 import type { Seal } from '../platform/seal.ts'
 import type { GatewayDeps } from './deps.ts'
 import type { Body, BodyType, Exchange } from './exchange.ts'
 import type { OperationDoc } from './openapi/operation.ts'
+import type { ResponseMemory } from './response-memory.ts'
 import type { OfferedModel } from './stages/resolve-model.ts'
 import type { FieldPolicy } from './wire/openai/field-policy.ts'
 import { openAiErrors, type ErrorDialect } from './wire/openai/errors.ts'
@@ -30,6 +30,8 @@ export interface BodyContext {
   readonly fieldPolicy: FieldPolicy
   /** Opens what only the caller's tenant may read. */
   readonly seal: () => Seal
+  /** What the caller has left here; `undefined` where its tenant leaves nothing. */
+  readonly memory: () => ResponseMemory | undefined
 }
 
 interface EndpointOf<SomeWork extends Work> {
@@ -46,9 +48,6 @@ interface EndpointOf<SomeWork extends Work> {
   respond(answer: Answer<SomeWork>): Promise<void>
 }
 
-/** An endpoint for one caller, where what is done depends on what that caller has left here. */
-type ForCaller = (caller: Principal, deps: GatewayDeps) => Endpoint
-
 export interface Endpoint {
   readonly path: string
   readonly body: BodyType
@@ -56,8 +55,6 @@ export interface Endpoint {
   readonly doc?: OperationDoc
   parse(body: Body, context: BodyContext): Work | Promise<Work>
   respond(answer: Answer): Promise<void>
-  /** The same endpoint with what the caller has left here. Without it, it remembers nothing. */
-  readonly forCaller?: ForCaller
 }
 
 /** Ties the kind of work that `parse` returns to the one that `respond` takes. */

@@ -8,6 +8,7 @@ import type { Endpoint } from './endpoint.ts'
 import type { Body, Exchange } from './exchange.ts'
 import type { GatewayDeps } from './deps.ts'
 import { claimLeg } from './idempotency.ts'
+import { openResponseMemory, type ResponseMemory } from './response-memory.ts'
 import { admit } from './stages/admit.ts'
 import { authenticate } from './stages/authenticate.ts'
 import { dispatch } from './stages/dispatch.ts'
@@ -37,7 +38,9 @@ export async function perform(
   const { endpoint, exchange, caller, body } = call
   const { headers } = exchange
   const seal = (): Seal => deps.sealFor(caller.tenantId)
-  const work = await endpoint.parse(body, { headers, fieldPolicy: deps.fieldPolicy, seal })
+  const memory = (): ResponseMemory | undefined => openResponseMemory(caller, deps)
+  const { fieldPolicy } = deps
+  const work = await endpoint.parse(body, { headers, fieldPolicy, seal, memory })
   const model = resolveModel(caller, work, deps, call.terms)
   const same = { endpoint: endpoint.path, body: work.sameAs ? [work.sameAs] : body }
   const leg = await claimLeg({ caller, exchange, ...same }, deps)

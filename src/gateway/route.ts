@@ -3,8 +3,7 @@ import type { GatewayDeps } from './deps.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Exchange } from './exchange.ts'
 import type { OperationDoc } from './openapi/operation.ts'
-import { perform, serve } from './pipeline.ts'
-import { authenticate } from './stages/authenticate.ts'
+import { serve } from './pipeline.ts'
 import { openAiErrors, type ErrorDialect } from './wire/openai/errors.ts'
 
 export type RouteParams = Readonly<Record<string, string>>
@@ -31,21 +30,6 @@ export function toRoute(endpoint: Endpoint): Route {
     path: endpoint.path,
     errors: endpoint.errors,
     doc: endpoint.doc,
-    handle: (exchange, deps) =>
-      endpoint.forCaller
-        ? serveCaller(endpoint, endpoint.forCaller, exchange, deps)
-        : serve(endpoint, exchange, deps),
+    handle: (exchange, deps) => serve(endpoint, exchange, deps),
   }
-}
-
-/** For endpoints that differ by what their caller has left here. */
-async function serveCaller(
-  endpoint: Endpoint,
-  forCaller: NonNullable<Endpoint['forCaller']>,
-  exchange: Exchange,
-  deps: GatewayDeps,
-): Promise<void> {
-  const caller = authenticate(exchange, deps)
-  const body = await exchange.readBody(endpoint.body)
-  await perform({ endpoint: forCaller(caller, deps), exchange, caller, body }, deps)
 }

@@ -192,7 +192,8 @@ export async function openJournal(
     timerMs = Infinity
     if (waitMs > 0) {
       timerMs = beginMs
-      cancelTimer = clock.after(waitMs, () => {
+      // Whole milliseconds: what is left may be too small a fraction to move a clock.
+      cancelTimer = clock.after(Math.ceil(waitMs), () => {
         timerMs = Infinity
         schedule()
       })

@@ -2,10 +2,9 @@
 import { Fault, toFault } from '../../platform/fault.ts'
 import { parseBoundedJson } from '../../platform/http/json-limits.ts'
 import type { StreamPart } from '../../engines/engine.ts'
-import { defineEndpoint, type Answer, type BodyContext, type Endpoint } from '../endpoint.ts'
+import { defineEndpoint, type Answer, type BodyContext } from '../endpoint.ts'
 import { responsesDoc, responsesSocketDoc } from '../openapi/operations/responses.ts'
 import { perform } from '../pipeline.ts'
-import { openResponseMemory, type ResponseMemory } from '../response-memory.ts'
 import { answerMessage } from '../sockets/message.ts'
 import type { SocketRoute } from '../sockets/socket-route.ts'
 import { streamAnswer } from '../stages/respond.ts'
@@ -46,26 +45,16 @@ interface ResponseWork extends Work {
   readonly keep: ((response: WireResponse) => Promise<void>) | undefined
 }
 
-export const responses: Endpoint = {
-  ...overHttp(undefined),
-  forCaller: (caller, deps) => overHttp(openResponseMemory(caller, deps)),
-}
+export const responses = defineEndpoint<ResponseWork>({
+  path,
+  errors: responsesErrors,
+  doc: responsesDoc,
+  parse: (bytes, context) => toResponseWork(parseBoundedJson(bytes), context),
+  respond: (answer) => (answer.work.streamed ? respondWithStream(answer) : respondWhole(answer)),
+})
 
-function overHttp(memory: ResponseMemory | undefined): Endpoint {
-  return defineEndpoint<ResponseWork>({
-    path,
-    errors: responsesErrors,
-    doc: responsesDoc,
-    parse: (bytes, context) => toResponseWork(parseBoundedJson(bytes), context, memory),
-    respond: (answer) => (answer.work.streamed ? respondWithStream(answer) : respondWhole(answer)),
-  })
-}
-
-async function toResponseWork(
-  value: unknown,
-  context: BodyContext,
-  memory: ResponseMemory | undefined,
-): Promise<ResponseWork> {
+async function toResponseWork(value: unknown, context: BodyContext): Promise<ResponseWork> {
+  const memory = context.memory()
   const request = parseResponseRequest(value, memory !== undefined)
   const { fieldPolicy } = context
   const extras = takeUnknownFields(value, responseFieldNames, fieldPolicy)
@@ -165,18 +154,16 @@ async function respondWhole(answer: Answer<ResponseWork>): Promise<void> {
 }
 
 /** On a socket there is nothing but streams, and each event is a message. */
-function overSocket(memory: ResponseMemory | undefined): Endpoint {
-  return defineEndpoint<ResponseWork>({
-    path,
-    errors: responsesErrors,
-    async parse(bytes, context) {
-      const value = parseBoundedJson(bytes)
-      if (!isCreate(value)) throw notCreate()
-      return { ...(await toResponseWork(value, context, memory)), streamed: true }
-    },
-    respond: respondWithMessages,
-  })
-}
+const overSocket = defineEndpoint<ResponseWork>({
+  path,
+  errors: responsesErrors,
+  async parse(bytes, context) {
+    const value = parseBoundedJson(bytes)
+    if (!isCreate(value)) throw notCreate()
+    return { ...(await toResponseWork(value, context)), streamed: true }
+  },
+  respond: respondWithMessages,
+})
 
 async function respondWithMessages(answer: Answer<ResponseWork>): Promise<void> {
   const { exchange } = answer
@@ -228,8 +215,7 @@ export const responsesSocket: SocketRoute = {
       const onEnd = (): boolean => (isToldAll = true)
       running = answerMessage({ socket, path, fail, onEnd }, deps, (exchange) => {
         const caller = socket.identify()
-        const endpoint = overSocket(openResponseMemory(caller, deps))
-        return perform({ endpoint, exchange, caller, body }, deps)
+        return perform({ endpoint: overSocket, exchange, caller, body }, deps)
       }).finally(() => (running = undefined))
     }
     await running

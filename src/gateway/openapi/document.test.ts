@@ -5,7 +5,7 @@ import { lookUp, resolve, type Operation, type Parameter } from '../../../test/o
 import { openApiMetaSchema } from '../../../test/openapi/meta-schema.ts'
 import { publishedDocument } from '../../../test/openapi/published.ts'
 import { toFault } from '../../platform/fault.ts'
-import { createSeal } from '../../platform/seal.ts'
+import { createSeal, type Seal } from '../../platform/seal.ts'
 import { endpoints, routes, sockets } from '../routes.ts'
 import { tolerant } from '../wire/openai/field-policy.ts'
 import { toPath } from './document.ts'
@@ -131,7 +131,8 @@ async function refusalOf(
   endpoint: (typeof endpoints)[number],
   body: unknown,
 ): Promise<string | undefined> {
-  const context = { headers: {}, fieldPolicy: tolerant, seal: () => createSeal(Buffer.alloc(32)) }
+  const seal = (): Seal => createSeal(Buffer.alloc(32))
+  const context = { headers: {}, fieldPolicy: tolerant, seal, memory: () => undefined }
   try {
     await endpoint.parse([Buffer.from(JSON.stringify(body))], context)
     return undefined

@@ -10,5 +10,6 @@ export function bodyContext(contentType: string): BodyContext {
     headers: { 'content-type': contentType },
     fieldPolicy: tolerant,
     seal: () => seal,
+    memory: () => undefined,
   }
 }

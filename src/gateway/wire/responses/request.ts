@@ -109,7 +109,7 @@ function missingInput(): Fault {
 
 /** What the administrator does about it. */
 const turnOn =
-  'Responses are kept only for tenants that want it, and never in batches: an administrator turns it on with `colonnade tenant update TENANT --keep-responses DAYS`.'
+  'Responses are kept only for tenants that want it: an administrator turns it on with `colonnade tenant update TENANT --keep-responses DAYS`.'
 
 function refuseKeeping(request: z.infer<typeof schema>): void {
   if (request.previous_response_id) {
