@@ -319,12 +319,13 @@ test('a completion goes on where each prompt ends, text and token ids alike', as
   const prompt = ['The', 'The capital of France is']
   const texts = await complete({ prompt, n: 2, max_tokens: 3 })
   expect(texts.choices.map(({ index }) => index)).toEqual([0, 1, 2, 3])
-  expect(texts.choices[2]?.text).toContain('Paris')
-  expect(texts.choices[3]?.text).toBe(texts.choices[2]?.text)
+  // Not each token: who is decoded together has other roundings, and this model is often torn between two words.
+  for (const place of [2, 3]) expect(texts.choices[place]?.text).toMatch(/^ Paris/)
   expect(texts.usage.completion_tokens).toBe(12)
   // 504 is the id of "The" in this vocabulary.
+  const [words] = (await complete({ prompt: ['The'], max_tokens: 3 })).choices
   const [tokens] = (await complete({ prompt: [504], max_tokens: 3 })).choices
-  expect(tokens?.text).toBe(texts.choices[0]?.text)
+  expect(tokens?.text).toBe(words?.text)
   expect(tokens?.finish_reason).toBe('length')
 })
 
