@@ -281,9 +281,9 @@ function accountsOf(scope: {
       }
     }),
     engines: engines.truths,
-    journals: gateways.map(({ gatewayId, disk, deaths }, index) => ({
+    journals: gateways.map(({ gatewayId, disk, deaths, diskFailures }, index) => ({
       gatewayId,
-      deaths,
+      wasWell: deaths === 0 && diskFailures === 0,
       clockJumped: (scenario.gateways[index]?.clockJumps.length ?? 0) > 0,
       events: readJournal(disk.everySegment()),
     })),

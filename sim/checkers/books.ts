@@ -40,7 +40,8 @@ export interface EngineAccount {
 export interface GatewayJournal {
   readonly gatewayId: string
   readonly events: readonly JournalEvent[]
-  readonly deaths: number
+  /** It never died, and its disk never failed it. */
+  readonly wasWell: boolean
   /** Its wall clock was set forward or back. */
   readonly clockJumped: boolean
 }
@@ -174,8 +175,8 @@ function* judgeRows({ usage, prices, journals, engines }: World, rows: Rows): Ge
     const limit = held.get(requestId)
     if (limit === undefined) yield `${requestId} is billed, and no journal opened it`
     else if (amountNanos > limit) yield `${requestId} costs ${amountNanos}, and ${limit} was held`
-    if (row.outcome === 'crashed' && gateways.get(row.gatewayId)?.deaths === 0)
-      yield `${requestId} is billed as crashed, and its gateway never died`
+    if (row.outcome === 'crashed' && gateways.get(row.gatewayId)?.wasWell)
+      yield `${requestId} is billed as crashed, and its gateway was well all the time`
     if (row.outcome === 'completed' && !engines.get(requestId)?.isWhole && !isCut(row, engines))
       yield `${requestId} is billed as completed, and no engine ended it`
     const price = prices.find(

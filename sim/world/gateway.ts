@@ -60,6 +60,8 @@ export interface GatewayMachine {
   /** No process is being started, stopped or mourned, and the ledger has everything. */
   isSettled(): boolean
   readonly deaths: number
+  /** How often its journal's disk failed it. It ends soon after, by itself or because it was about to be stopped anyway. */
+  readonly diskFailures: number
   /** Those that the present process has begun. */
   livingLifeIds(): readonly string[]
 }
@@ -115,6 +117,7 @@ export function createGatewayMachine(
   let wallOffsetMs = 0
   let process: Process | undefined
   let deaths = 0
+  let diskFailures = 0
   let lives = 0
 
   const disk = createDisk({
@@ -184,10 +187,12 @@ export function createGatewayMachine(
       clock: life.clock,
       log,
       files: disk.filesFor(life),
-      onFatal: () =>
-        void loop.after(random.between(0, fatalMs), () => {
+      onFatal: () => {
+        diskFailures += 1
+        loop.after(random.between(0, fatalMs), () => {
           if (process === starting) die('kill', startAgainMs)
-        }),
+        })
+      },
     })
     const billing = world.plant === 'release-before-settle' ? settleTooEarly(opened) : opened
     const replicas = createReplicas({
@@ -289,6 +294,9 @@ export function createGatewayMachine(
     disk,
     get deaths() {
       return deaths
+    },
+    get diskFailures() {
+      return diskFailures
     },
     call(call, arrivals) {
       const serving = process
