@@ -133,6 +133,8 @@ async function runClient(
     env: {
       PATH: process.env['PATH'],
       HOME: process.env['HOME'],
+      // Compiled files name the machine's paths.
+      PYTHONDONTWRITEBYTECODE: '1',
       COLONNADE_BASE_URL: at.platform.ready.apiUrl,
       COLONNADE_API_KEY: at.platform.ready.apiKey,
       COLONNADE_CHAT_MODEL: at.models.chat,
