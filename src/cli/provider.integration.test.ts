@@ -4,12 +4,10 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Command } from 'commander'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { runCommand } from '../../test/cli-for-tests.ts'
 import { startControlPlatform, type ControlPlatform } from '../../test/control-platform.ts'
-import { CliError, type Cli } from './command.ts'
 import { engineCommand } from './engine.ts'
-import { renderTable } from './output.ts'
 import { tenantCommand } from './tenant.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'colonnade-provider-'))
@@ -34,31 +32,8 @@ afterAll(async () => {
   rmSync(directory, { recursive: true })
 })
 
-/** What the command says to people. */
-async function run(line: string): Promise<string> {
-  const token = platform.actor('platform', 'operator').secret
-  let said = ''
-  const cli: Cli = {
-    say() {},
-    result(_value, human) {
-      said = human()
-    },
-    table: renderTable,
-    progress() {},
-    control: async () => ({
-      async call(method, path, body) {
-        const at = path.slice('/api/v1'.length)
-        const answer = await platform.call({ method, path: at, body, token })
-        if (answer.status === 200) return answer.body
-        throw new CliError(answer.body.error.message)
-      },
-    }),
-  }
-  const program = new Command().exitOverride()
-  for (const command of [engineCommand, tenantCommand]) command.register(program, cli)
-  await program.parseAsync(line.split(' '), { from: 'user' })
-  return said
-}
+const run = (line: string): Promise<string> =>
+  runCommand(platform, [engineCommand, tenantCommand], line)
 
 const addAzure = () =>
   `engine add --provider azure-openai ${url} --api-version 2024-10-21 --model my-deployment --as gpt --location FR --key-file ${keyFile}`

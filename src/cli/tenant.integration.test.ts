@@ -1,11 +1,10 @@
 /** What is kept of a tenant's responses: set by the command and the control API, audited, and made known to gateways. */
-import { Command } from 'commander'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { runCommand } from '../../test/cli-for-tests.ts'
 import { startControlPlatform, type ControlPlatform } from '../../test/control-platform.ts'
 import { loadKeyRecords } from '../identity/identity.ts'
-import { CliError, type Cli } from './command.ts'
-import { renderTable } from './output.ts'
+import { CliError } from './command.ts'
 import { tenantCommand } from './tenant.ts'
 
 let platform: ControlPlatform
@@ -14,31 +13,7 @@ beforeAll(async () => {
 })
 afterAll(() => platform?.close())
 
-/** What the command says to people. */
-async function run(line: string): Promise<string> {
-  const token = platform.actor('platform', 'operator').secret
-  let said = ''
-  const cli: Cli = {
-    say() {},
-    result(_value, human) {
-      said = human()
-    },
-    table: renderTable,
-    progress() {},
-    control: async () => ({
-      async call(method, path, body) {
-        const at = path.slice('/api/v1'.length)
-        const answer = await platform.call({ method, path: at, body, token })
-        if (answer.status === 200) return answer.body
-        throw new CliError(answer.body.error.message)
-      },
-    }),
-  }
-  const program = new Command().exitOverride()
-  tenantCommand.register(program, cli)
-  await program.parseAsync(line.split(' '), { from: 'user' })
-  return said
-}
+const run = (line: string): Promise<string> => runCommand(platform, [tenantCommand], line)
 
 const gatewaysKnow = async (): Promise<number | undefined> =>
   (await platform.run(loadKeyRecords)).tenant(platform.own.id)?.responsesKeptDays
