@@ -139,15 +139,15 @@ export type TaskKind = EngineTask['kind']
 
 export interface ChatTask {
   readonly kind: 'chat'
-  /** OpenAI's body of a chat completion without `model`, `stream` and `stream_options`; the adapter adds those. */
-  readonly body: Readonly<Record<string, unknown>>
+  /** OpenAI's body of a chat completion without `model`, `stream` and `stream_options`; the adapter adds those. Once an engine has taken it, without `messages`. */
+  body: Readonly<Record<string, unknown>>
 }
 
 /** Text goes on where a prompt ends, without a chat template. The choices of prompt `p` are `p × n` to `p × n + n - 1`. */
 export interface CompletionTask {
   readonly kind: 'completion'
-  /** OpenAI's body of a legacy completion without `model`, `stream` and `stream_options`; `prompt` is a list of texts or of token arrays. */
-  readonly body: Readonly<Record<string, unknown>>
+  /** OpenAI's body of a legacy completion without `model`, `stream` and `stream_options`; `prompt` is a list of texts or of token arrays, until an engine has taken it. */
+  body: Readonly<Record<string, unknown>>
 }
 
 export interface EmbeddingTask {

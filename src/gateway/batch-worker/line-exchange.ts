@@ -2,7 +2,7 @@
 import { Fault } from '../../platform/fault.ts'
 import { newId } from '../../platform/ids.ts'
 import type { Clock } from '../../platform/clock.ts'
-import type { Exchange } from '../exchange.ts'
+import type { Body, Exchange } from '../exchange.ts'
 
 export interface LineAnswer {
   readonly status: number
@@ -23,6 +23,7 @@ const ended = new Error('the exchange ended')
 
 export function openLineExchange(options: {
   readonly headers: Readonly<Record<string, string>>
+  readonly body: Body
   readonly timeoutMs: number
   /** Aborted when the gateway ends. */
   readonly signal: AbortSignal
@@ -59,7 +60,7 @@ export function openLineExchange(options: {
     },
     addHeaders: () => {},
     abort: onAbort,
-    readBody: () => Promise.reject(noStream()),
+    readBody: () => Promise.resolve(options.body),
     bodyPieces: () => {
       throw noStream()
     },

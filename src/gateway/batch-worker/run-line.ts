@@ -43,6 +43,7 @@ export async function runLine(
   }
   using exchange = openLineExchange({
     headers,
+    body: [line.body],
     timeoutMs: lineTimeoutMs,
     signal,
     clock: deps.clock,
@@ -56,7 +57,7 @@ export async function runLine(
   }
   const own = { ...deps, metrics: { ...deps.metrics, settled } }
   try {
-    await perform({ endpoint, exchange, caller, body: [line.body], terms }, own)
+    await perform({ endpoint, exchange, caller, terms }, own)
     const { answer, requestId } = exchange
     assert(answer, 'an endpoint that is asked for JSON answers')
     const body: unknown = JSON.parse(answer.body)

@@ -213,9 +213,9 @@ export const responsesSocket: SocketRoute = {
       const body = [Buffer.from(message)]
       isToldAll = false
       const onEnd = (): boolean => (isToldAll = true)
-      running = answerMessage({ socket, path, fail, onEnd }, deps, (exchange) => {
+      running = answerMessage({ socket, path, body, fail, onEnd }, deps, (exchange) => {
         const caller = socket.identify()
-        return perform({ endpoint: overSocket, exchange, caller, body }, deps)
+        return perform({ endpoint: overSocket, exchange, caller }, deps)
       }).finally(() => (running = undefined))
     }
     await running

@@ -1,5 +1,5 @@
 /** The exchange of one message on a socket. It has no head: what would be headers is not sent, and each write is one message. */
-import type { Exchange } from '../exchange.ts'
+import type { Body, Exchange } from '../exchange.ts'
 import { assert } from '../../platform/assert.ts'
 import type { ClientSocket } from './socket-route.ts'
 
@@ -10,6 +10,7 @@ export function openMessageExchange(
   given: {
     readonly requestId: string
     readonly startedMs: number
+    readonly body: Body
     /** Called when the client has been told all. */
     readonly onEnd?: (() => void) | undefined
   },
@@ -46,9 +47,9 @@ export function openMessageExchange(
     },
     addHeaders() {},
     abort: stop,
-    readBody: bodyless,
-    async *bodyPieces() {
-      yield await bodyless()
+    readBody: () => Promise.resolve(given.body),
+    bodyPieces() {
+      throw new Error('a message comes whole')
     },
     async send(_status, _headers, body) {
       await write(body.toString())
@@ -62,8 +63,4 @@ export function openMessageExchange(
       socket.signal.removeEventListener('abort', stop)
     },
   }
-}
-
-function bodyless(): Promise<never> {
-  return Promise.reject(new Error('a message has no body to be read'))
 }

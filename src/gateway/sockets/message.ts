@@ -2,7 +2,7 @@
 import { toFault, type Fault } from '../../platform/fault.ts'
 import { newId } from '../../platform/ids.ts'
 import type { GatewayDeps } from '../deps.ts'
-import type { Exchange } from '../exchange.ts'
+import type { Body, Exchange } from '../exchange.ts'
 import { logFault } from '../fault-log.ts'
 import { openMessageExchange } from './message-exchange.ts'
 import type { ClientSocket } from './socket-route.ts'
@@ -13,6 +13,8 @@ export async function answerMessage(
     readonly socket: ClientSocket
     /** As metrics and logs name it. */
     readonly path: string
+    /** Of a request that is made of it. */
+    readonly body: Body
     fail(fault: Fault, requestId: string): Promise<void> | undefined | void
     /** Called when the answer's writer has ended its stream: from then on the client may ask anew, while the old request still settles. */
     readonly onEnd?: (() => void) | undefined
@@ -25,6 +27,7 @@ export async function answerMessage(
   const exchange = openMessageExchange(socket, {
     requestId: newId('req'),
     startedMs,
+    body: message.body,
     onEnd: message.onEnd,
   })
   let status = 200

@@ -2,6 +2,7 @@
  * Sends the work to a replica. Another one is tried only while no engine has accepted the request, so nothing is ever generated, or billed,
  * twice. Once an engine accepted, its stream is the answer, whatever becomes of it.
  */
+import type { EngineTask } from '../../engines/engine.ts'
 import type { Principal } from '../../identity/principal.ts'
 import { Fault, toFault, type FaultCode } from '../../platform/fault.ts'
 import type { GatewayDeps } from '../deps.ts'
@@ -77,6 +78,7 @@ async function attempt(
       cacheSalt: engine.capabilities.cacheSalt ? deps.cacheSalt(job.caller.tenantId) : undefined,
     }
     const parts = await engine.run(request, call)
+    letGo(request.task)
     return {
       replicaId: replica.id,
       parts,
@@ -91,6 +93,13 @@ async function attempt(
     deps.replicas.ended(replica)
     throw error
   }
+}
+
+/** An answer may last for minutes, and nobody needs the prompt for that long. */
+function letGo(task: EngineTask): void {
+  if (task.kind !== 'chat' && task.kind !== 'completion') return
+  const { messages: _chat, prompt: _completion, ...rest } = task.body
+  task.body = rest
 }
 
 function isReplicaFailure(error: unknown): boolean {

@@ -4,6 +4,7 @@
  */
 import { Pool, type Dispatcher } from 'undici'
 import { Fault } from '../fault.ts'
+import { connectorOf, toBytes } from './engine-socket.ts'
 
 export interface HttpClient {
   /** Resolves with the response's head; the body is read by iterating. Throws `upstream.unreachable`, `upstream.timeout`. */
@@ -43,10 +44,11 @@ export function createHttpClient(
   origin: string,
   { connectTimeoutMs = connectTimeoutMsDefault }: { readonly connectTimeoutMs?: number } = {},
 ): HttpClient {
+  const isPlain = origin.startsWith('http:')
   const pool = new Pool(origin, {
     connections: connectionsMax,
     pipelining: 1,
-    connect: { timeout: connectTimeoutMs },
+    connect: isPlain ? connectorOf(connectTimeoutMs) : { timeout: connectTimeoutMs },
     keepAliveTimeout: 10_000,
     // Time limits are per request, below.
     headersTimeout: 0,
@@ -57,7 +59,8 @@ export function createHttpClient(
     open: (request) =>
       new Promise((resolve, reject) => {
         const exchange = new Exchange(request, resolve, reject)
-        const body = request.body ?? null
+        const text = request.body ?? null
+        const body = isPlain && typeof text === 'string' ? toBytes(text) : text
         pool.dispatch(
           { method: request.method, path: request.path, headers: { ...request.headers }, body },
           exchange,

@@ -112,6 +112,45 @@ test('what JSON.stringify makes is read back the same', () => {
   )
 })
 
+/** Long texts without an escape are read apart from the rest. */
+test('long texts come to the places where they were written', () => {
+  const long = (seed: string): string => `${seed} é 漢 ${'data '.repeat(4_000)}`
+  const value = fc.letrec((tie) => ({
+    any: fc.oneof(
+      { maxDepth: 4 },
+      fc.constantFrom(1, true, null, 'short', '', '"', 'a\\b'),
+      fc.constantFrom('one', 'two').map(long),
+      fc.constantFrom('line\n', 'quote"').map((seed) => seed + long('escaped')),
+      fc.array(tie('any'), { maxLength: 3 }),
+      fc.dictionary(fc.constantFrom('a', 'b"', 'ü', '0', '', long('key')), tie('any'), {
+        maxKeys: 3,
+      }),
+    ),
+  })).any
+  fc.assert(
+    fc.property(value, fc.nat(7), (wanted, offset) => {
+      const text = JSON.stringify(wanted)
+      const bytes = Buffer.from(' '.repeat(offset) + text).subarray(offset)
+      expect(JSON.stringify(parseBoundedJson(bytes))).toBe(text)
+    }),
+  )
+})
+
+test('a control character is refused wherever it stands in a long text', () => {
+  const body = (text: string): string => `{"messages":[{"content":"${text}"}]}`
+  const filler = 'x'.repeat(20_000)
+  for (const character of ['\0', '\n', '\t', '\u001f']) {
+    for (const at of [0, 1, 2, 3, 4, 5, 10_000, 19_996, 19_997, 19_998, 19_999, 20_000]) {
+      const text = filler.slice(0, at) + character + filler.slice(at)
+      expect(codeOf(body(text))).toBe('client.invalid_json')
+    }
+  }
+  expect(codeOf(body(`\u007f${filler} ~é`))).toBe('accepted')
+  expect(codeOf(`{"a" "${filler}"}`)).toBe('client.invalid_json')
+  expect(codeOf(`{"a":"${filler}","b":"${filler}"`)).toBe('client.invalid_json')
+  expect(codeOf(`"${filler}"`)).toBe('accepted')
+})
+
 test('a body is the same value in whatever pieces it came, and is not overwritten by the next one', () => {
   const body = (name: string): Buffer =>
     Buffer.from(JSON.stringify({ name, text: `é\n${name.repeat(10_000)}`, deep: [{ a: 'ü' }] }))

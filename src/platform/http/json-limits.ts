@@ -17,18 +17,61 @@ const joined = Buffer.allocUnsafeSlow(1024 * 1024)
 
 const quote = 0x22
 const backslash = 0x5c
+const space = 0x20
+
+/** A value of the body that is long and written without an escape, as the data of images is, and much text. */
+interface PlainText {
+  /** Of its first byte, and behind its last. */
+  readonly start: number
+  readonly end: number
+  /** Keys and indices that lead to it. */
+  readonly path: readonly (string | number)[]
+}
+const plainBytesMin = 16 * 1024
 
 /** Parses the bytes, or their pieces, as one JSON value within the limits. Throws `client.invalid_json`, never quoting the body. */
 export function parseBoundedJson(body: Buffer | readonly Buffer[]): unknown {
   const bytes = Buffer.isBuffer(body) ? body : join(body)
   if (!isUtf8(bytes)) throw refuse('The body is not valid UTF-8.')
-  checkShape(bytes)
+  const texts = checkShape(bytes)
   try {
-    return JSON.parse(bytes.toString('utf8'))
+    return texts.length === 0 ? JSON.parse(bytes.toString('utf8')) : parseAround(texts, bytes)
   } catch {
     // V8's message quotes the body.
     throw refuse('The body is not valid JSON. Check quotes, commas and brackets.')
   }
+}
+
+/** Without the texts, which are valid already, and then puts them where they belong: each is read once instead of three times. */
+function parseAround(texts: readonly PlainText[], bytes: Buffer): unknown {
+  let rest = ''
+  let end = 0
+  for (const text of texts) {
+    rest += bytes.toString('utf8', end, text.start)
+    end = text.end
+  }
+  const value: unknown = JSON.parse(rest + bytes.toString('utf8', end))
+  for (const { path, start, end: behind } of texts) {
+    let parent = value as Record<string | number, unknown>
+    for (const step of path.slice(0, -1)) parent = parent[step] as typeof parent
+    parent[path.at(-1) ?? ''] = bytes.toString('utf8', start, behind)
+  }
+  return value
+}
+
+/** Whether it says what its bytes say: it has no escape, and none of the control characters that JSON forbids. */
+function isPlain(text: Buffer): boolean {
+  if (text.includes(backslash)) return false
+  const first = (4 - (text.byteOffset % 4)) % 4
+  const words = new Int32Array(text.buffer, text.byteOffset + first, (text.length - first) >> 2)
+  // Four bytes at a time: the highest bit of each says, after the loop, whether one was less than a space.
+  let found = 0
+  for (let i = 0; i < words.length; i += 1) {
+    const word = words[i] ?? 0
+    found |= (word - 0x20202020) & ~word
+  }
+  const ends = [...text.subarray(0, first), ...text.subarray(-3)]
+  return (found & 0x80808080) === 0 && ends.every((byte) => byte >= space)
 }
 
 /** What it returns holds until the next call: nothing that is made of it here shares its memory. */
@@ -42,11 +85,15 @@ function join(pieces: readonly Buffer[]): Buffer {
   return joined.subarray(0, length)
 }
 
-function checkShape(bytes: Buffer): void {
+/** Returns the long plain texts that it has seen among the values. */
+function checkShape(bytes: Buffer): PlainText[] {
+  const texts: PlainText[] = []
   let depth = 0
   let values = 0
   /** The keys seen so far of each open object; `undefined` for an array. */
   const open: (Set<string> | undefined)[] = []
+  /** The key, or the index, at which each of them is. */
+  const place: (string | number)[] = []
   let keyExpected = false
 
   for (let i = 0; i < bytes.length; i += 1) {
@@ -55,8 +102,12 @@ function checkShape(bytes: Buffer): void {
       const end = endOfString(bytes, i + 1)
       const keys = open[depth - 1]
       if (keyExpected && keys) {
-        checkKey(keyText(bytes, i, end), keys, depth)
+        const key = keyText(bytes, i, end)
+        checkKey(key, keys, depth)
+        place[depth - 1] = key
         keyExpected = false
+      } else if (end - i > plainBytesMin && depth > 0 && isPlain(bytes.subarray(i + 1, end))) {
+        texts.push({ start: i + 1, end, path: place.slice(0, depth) })
       }
       i = end
       continue
@@ -66,6 +117,7 @@ function checkShape(bytes: Buffer): void {
       if (depth > jsonDepthMax) throw refuse(`The body nests deeper than ${jsonDepthMax} levels.`)
       open[depth - 1] = byte === 0x7b ? new Set() : undefined
       keyExpected = byte === 0x7b
+      place[depth - 1] = 0
     } else if (byte === 0x7d || byte === 0x5d) {
       depth -= 1
       if (depth < 0)
@@ -75,8 +127,10 @@ function checkShape(bytes: Buffer): void {
       values += 1
       if (values > jsonValuesMax) throw refuse(`The body holds more than ${jsonValuesMax} values.`)
       keyExpected = open[depth - 1] !== undefined
+      if (!keyExpected) place[depth - 1] = Number(place[depth - 1]) + 1
     }
   }
+  return texts
 }
 
 /** Returns the index of the closing quote. */

@@ -39,9 +39,9 @@ export function createSegmentQueue(
 
   const run = async (segment: LiveSegment): Promise<void> => {
     const fail = { fail: (fault: Fault) => say(failedEvent(segment.itemId, fault)) }
-    await answerMessage({ socket, path, ...fail }, deps, (exchange) => {
+    await answerMessage({ socket, path, body: noBody, ...fail }, deps, (exchange) => {
       const endpoint = segmentEndpoint({ path, segment, minutes, say: socket.send })
-      return perform({ endpoint, exchange, caller: socket.identify(), body: noBody }, deps)
+      return perform({ endpoint, exchange, caller: socket.identify() }, deps)
     })
   }
 
