@@ -24,10 +24,11 @@ const post = async (client: HttpClient, body: string): Promise<Buffer[]> => {
 async function withServer(
   server: net.Server,
   work: (client: HttpClient) => Promise<void>,
+  { listen, host } = { listen: '127.0.0.1', host: '127.0.0.1' },
 ): Promise<void> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(0, listen, resolve))
   const { port } = server.address() as AddressInfo
-  const client = createHttpClient(`http://127.0.0.1:${port}`)
+  const client = createHttpClient(`http://${host}:${port}`)
   try {
     await work(client)
   } finally {
@@ -130,6 +131,22 @@ test('an engine that breaks off is told from one that ended', async () => {
     await expect(post(client, '{}')).rejects.toMatchObject({ code: 'upstream.truncated' })
   })
 })
+
+for (const at of [
+  { listen: '::1', host: '[::1]' },
+  { listen: '127.0.0.1', host: 'localhost' },
+]) {
+  test(`an engine at ${at.host} is reached`, async () => {
+    const server = http.createServer((_request, response) => response.end('here'))
+    await withServer(
+      server,
+      async (client) => {
+        expect(Buffer.concat(await post(client, '{}')).toString()).toBe('here')
+      },
+      at,
+    )
+  })
+}
 
 test('where nobody listens, an engine is unreachable', async () => {
   const closed = net.createServer()
