@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { runCommand } from '../../test/cli-for-tests.ts'
+import { operatorAt, runCommand } from '../../test/cli-for-tests.ts'
 import { startControlPlatform, type ControlPlatform } from '../../test/control-platform.ts'
 import { engineCommand } from './engine.ts'
 import { tenantCommand } from './tenant.ts'
@@ -33,7 +33,7 @@ afterAll(async () => {
 })
 
 const run = (line: string): Promise<string> =>
-  runCommand(platform, [engineCommand, tenantCommand], line)
+  runCommand([engineCommand, tenantCommand], line.split(' '), operatorAt(platform))
 
 const addAzure = () =>
   `engine add --provider azure-openai ${url} --api-version 2024-10-21 --model my-deployment --as gpt --location FR --key-file ${keyFile}`

@@ -1,7 +1,7 @@
 /** What is kept of a tenant's responses: set by the command and the control API, audited, and made known to gateways. */
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { runCommand } from '../../test/cli-for-tests.ts'
+import { operatorAt, runCommand } from '../../test/cli-for-tests.ts'
 import { startControlPlatform, type ControlPlatform } from '../../test/control-platform.ts'
 import { loadKeyRecords } from '../identity/identity.ts'
 import { CliError } from './command.ts'
@@ -13,7 +13,8 @@ beforeAll(async () => {
 })
 afterAll(() => platform?.close())
 
-const run = (line: string): Promise<string> => runCommand(platform, [tenantCommand], line)
+const run = (line: string): Promise<string> =>
+  runCommand([tenantCommand], line.split(' '), operatorAt(platform))
 
 const gatewaysKnow = async (): Promise<number | undefined> =>
   (await platform.run(loadKeyRecords)).tenant(platform.own.id)?.responsesKeptDays

@@ -1,7 +1,5 @@
-import { Command } from 'commander'
 import { expect, test } from 'vitest'
-import type { Cli } from './command.ts'
-import { renderTable } from './output.ts'
+import { runCommand } from '../../test/cli-for-tests.ts'
 import { usageCommand } from './usage.ts'
 
 const figures = {
@@ -36,24 +34,12 @@ const tenant = {
 /** Runs the command against a control API that answers as above. */
 async function run(...argv: string[]): Promise<{ paths: string[]; text: string }> {
   const paths: string[] = []
-  let text = ''
-  const cli: Cli = {
-    say() {},
-    result(_value, human) {
-      text = human()
+  const text = await runCommand([usageCommand], ['usage', ...argv], {
+    async call(_method, path) {
+      paths.push(path)
+      return path.includes('/usage') ? answer : tenant
     },
-    table: renderTable,
-    progress() {},
-    control: async () => ({
-      async call(_method, path) {
-        paths.push(path)
-        return path.includes('/usage') ? answer : tenant
-      },
-    }),
-  }
-  const program = new Command()
-  usageCommand.register(program, cli)
-  await program.parseAsync(['usage', ...argv], { from: 'user' })
+  })
   return { paths, text }
 }
 

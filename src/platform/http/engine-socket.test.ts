@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createHttpClient, type HttpClient } from './client.ts'
@@ -132,11 +133,15 @@ test('an engine that breaks off is told from one that ended', async () => {
   })
 })
 
+const addresses = new Set(
+  Object.values(networkInterfaces()).flatMap((all) => all?.map(({ address }) => address) ?? []),
+)
 for (const at of [
   { listen: '::1', host: '[::1]' },
   { listen: '127.0.0.1', host: 'localhost' },
 ]) {
-  test(`an engine at ${at.host} is reached`, async () => {
+  // Some machines are set up without IPv6.
+  test.skipIf(!addresses.has(at.listen))(`an engine at ${at.host} is reached`, async () => {
     const server = http.createServer((_request, response) => response.end('here'))
     await withServer(
       server,
