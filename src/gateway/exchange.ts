@@ -106,16 +106,13 @@ export function openExchange(options: {
   let unsent = ''
   /** Of a stream, the socket: Node's own `write` would cork it for each piece, at a third of the whole cost of an event. */
   let outlet: Writable = response
+  /** Had no room for more when it was last written to. */
+  let isFull = false
   const flush = (): void => {
-    const text = takeUnsent()
-    if (text === '' || response.destroyed) return
-    outlet.write(text)
-  }
-  const takeUnsent = (): string => {
-    if (unsent === '') return ''
-    const text = framesChunks ? toChunk(unsent) : unsent
+    const text = unsent
     unsent = ''
-    return text
+    if (text === '' || response.destroyed) return
+    isFull = !(framesChunks ? writeChunk(outlet, text) : outlet.write(text))
   }
 
   return {
@@ -177,9 +174,10 @@ export function openExchange(options: {
         if (unsent.length >= unsentCharactersMax) flush()
       } else {
         flush()
-        outlet.write(framesChunks ? toBinaryChunk(piece) : piece)
+        isFull = !outlet.write(framesChunks ? toBinaryChunk(piece) : piece)
       }
-      if (!outlet.writableNeedDrain) return undefined
+      isFull &&= outlet.writableNeedDrain
+      if (!isFull) return undefined
       return roomToWrite(outlet, limits.stalledReaderMs, () => {
         clientLeft = true
         abort.abort(ended)
@@ -193,7 +191,9 @@ export function openExchange(options: {
         response.destroy()
         return
       }
-      response.end(takeUnsent() + (framesChunks ? lastChunk : ''))
+      const rest = framesChunks ? (unsent && toChunk(unsent)) + lastChunk : unsent
+      unsent = ''
+      response.end(rest)
     },
     close() {
       clearTimeout(totalTimer)
@@ -216,6 +216,33 @@ function discardBody(request: IncomingMessage): void {
 /** RFC 9112, section 7.1: size in hexadecimal, text, each with a line end. */
 function toChunk(text: string): string {
   return `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
+}
+
+/**
+ * All streams frame their text in the same memory: a string would be flattened twice, once for its size and once for its bytes. What a
+ * socket has not taken at once stays its own.
+ */
+let frame = Buffer.allocUnsafeSlow(16 * 1024)
+/** Four digits of the size and a line end. */
+const frameTextStart = 6
+/** UTF-8 takes up to three bytes for each of a string's units. */
+const frameCharactersMax = Math.floor((frame.length - frameTextStart - lineEnd.length) / 3)
+
+/** As a stream's `write`. */
+function writeChunk(outlet: Writable, text: string): boolean {
+  // A slow reader's text waits as a string: a frame for each piece would be a multiple of it.
+  if (text.length > frameCharactersMax || outlet.writableLength > 0)
+    return outlet.write(toChunk(text))
+  const bytes = frame.write(text, frameTextStart)
+  const size = `${bytes.toString(16)}\r\n`
+  const start = frameTextStart - size.length
+  frame.write(size, start, 'latin1')
+  const end = frameTextStart + bytes
+  frame[end] = 0x0d
+  frame[end + 1] = 0x0a
+  const hasRoom = outlet.write(frame.subarray(start, end + 2))
+  if (outlet.writableLength > 0) frame = Buffer.allocUnsafeSlow(frame.length)
+  return hasRoom
 }
 
 function toBinaryChunk(piece: Uint8Array): Buffer {

@@ -35,8 +35,17 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
   const calling = new Set<number>()
   const weighed = new Set<number>()
 
-  const event = (choice: number, delta: string, finishReason = 'null', logprobs = 'null'): string =>
-    `${head}"choices":[{"index":${choice},"delta":{${delta}},"logprobs":${logprobs},"finish_reason":${finishReason}}${tail}`
+  /** What surrounds a delta of a choice is always the same: joined once, a token costs three pieces of text, not nine. */
+  const starts: string[] = []
+  const startOf = (choice: number): string =>
+    (starts[choice] ??= [head, '"choices":[{"index":', choice, ',"delta":{'].join(''))
+  const end = ['},"logprobs":null,"finish_reason":null}', tail].join('')
+
+  const event = (choice: number, delta: string): string => startOf(choice) + delta + end
+  const lastEvent = (choice: number, finishReason: string): string =>
+    `${startOf(choice)}},"logprobs":null,"finish_reason":"${finishReason}"}${tail}`
+  const weighedEvent = (choice: number, delta: string, logprobs: string): string =>
+    `${startOf(choice)}${delta}},"logprobs":${logprobs},"finish_reason":null}${tail}`
 
   /** The role comes first, once a choice. */
   const introduce = (choice: number): string => {
@@ -63,7 +72,7 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
     cause,
   }: Extract<StreamPart, { type: 'choice-finish' }>): string => {
     const finishReason = toFinishReason(reason, calling.has(choice), options)
-    return besides(event(choice, '', `"${finishReason}"`), { limit: cause, receipt: takeReceipt() })
+    return besides(lastEvent(choice, finishReason), { limit: cause, receipt: takeReceipt() })
   }
 
   /** The form before tools knows one call. */
@@ -79,17 +88,14 @@ export function createChatStreamEncoder(options: ChatStreamOptions): (part: Stre
   return (part) => {
     switch (part.type) {
       case 'text-delta': {
-        const logprobs = part.logprobs
-          ? `{"content":${JSON.stringify(part.logprobs)},"refusal":null}`
-          : 'null'
-        if (options.wantsLogprobs) {
-          if (part.logprobs) weighed.add(part.choice)
-          else if (!weighed.has(part.choice)) throw logprobsMissing()
+        const delta = `"content":${JSON.stringify(part.text)}`
+        if (part.logprobs) {
+          weighed.add(part.choice)
+          const logprobs = `{"content":${JSON.stringify(part.logprobs)},"refusal":null}`
+          return introduce(part.choice) + weighedEvent(part.choice, delta, logprobs)
         }
-        return (
-          introduce(part.choice) +
-          event(part.choice, `"content":${JSON.stringify(part.text)}`, 'null', logprobs)
-        )
+        if (options.wantsLogprobs && !weighed.has(part.choice)) throw logprobsMissing()
+        return introduce(part.choice) + event(part.choice, delta)
       }
       case 'reasoning-delta': {
         // Clients look for one of the two names.
