@@ -90,3 +90,74 @@ test('a body in chunks is read, whatever its length says nothing about', async (
   )
   expect(Buffer.concat(await exchange.readBody('json')).toString()).toBe('{"a":1}')
 })
+
+/** The text of an answer in chunks (RFC 9112, section 7.1). */
+function unchunk(bytes: Buffer): string {
+  const pieces: Buffer[] = []
+  let at = bytes.indexOf('\r\n\r\n') + 4
+  for (;;) {
+    const sizeEnd = bytes.indexOf('\r\n', at)
+    const size = Number.parseInt(bytes.toString('latin1', at, sizeEnd), 16)
+    if (size === 0) return Buffer.concat(pieces).toString()
+    pieces.push(bytes.subarray(sizeEnd + 2, sizeEnd + 2 + size))
+    at = sizeEnd + 2 + size
+    expect(bytes.toString('latin1', at, at + 2)).toBe('\r\n')
+    at += 2
+  }
+}
+
+/** Says texts of many lengths until it was held back often enough, or has said enough; returns what it said. */
+async function speak(
+  exchange: Exchange,
+  {
+    index,
+    lengths,
+    turns,
+  }: { readonly index: number; readonly lengths: readonly number[]; readonly turns: number },
+  heldBack: () => void,
+): Promise<string> {
+  const said: string[] = []
+  let waits = 0
+  for (let turn = 0; turn < turns && waits < 5; turn += 1) {
+    const width = ['a', 'é', '漢', '🎉'][(index + turn) % 4] ?? ''
+    const length = lengths[(index * 7 + turn * 3) % lengths.length] ?? 1
+    const text = `${index}:${turn} ${width.repeat(length / width.length)}\n`
+    said.push(text)
+    const room = exchange.write(text)
+    if (room) {
+      waits += 1
+      heldBack()
+      await room
+    }
+    if (turn % 2 === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+  return said.join('')
+}
+
+test('many streams at once say each its own, to readers that are slow and to readers that are not', async () => {
+  const one = async (index: number): Promise<void> => {
+    const { exchange, client } = await begin(`${head}content-length: 0\r\n\r\n`, {
+      stalledReaderMs: 30_000,
+    })
+    const received: Buffer[] = []
+    client.on('data', (piece: Buffer) => received.push(piece))
+    const isSlow = index % 3 === 0
+    if (!isSlow) client.resume()
+    exchange.startStream({})
+    const said = await speak(
+      exchange,
+      // Short ones fill a slow reader's buffers to the last byte; the others lie around what is framed in shared memory, and far beyond it.
+      isSlow
+        ? { index, lengths: [400, 1_500, 4_000], turns: 20_000 }
+        : { index, lengths: [1, 300, 5_458, 5_459, 5_460, 16_000, 300_000], turns: 40 },
+      // Late enough for the others to write in the meantime.
+      () => setTimeout(() => client.resume(), 20),
+    )
+    if (isSlow) client.resume()
+    exchange.endStream()
+    while (!Buffer.concat(received).subarray(-5).equals(Buffer.from('0\r\n\r\n')))
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(unchunk(Buffer.concat(received)) === said).toBe(true)
+  }
+  await Promise.all(Array.from({ length: 24 }, (_, index) => one(index)))
+})

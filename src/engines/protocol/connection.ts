@@ -5,6 +5,7 @@
  */
 import { Fault } from '../../platform/fault.ts'
 import { createHttpClient, type HttpResponse } from '../../platform/http/client.ts'
+import { toJsonBody } from '../../platform/http/json-body.ts'
 import type {
   ChatTask,
   CompletionTask,
@@ -41,15 +42,16 @@ export interface DialectAnswer {
   readonly body: AsyncIterable<Buffer>
 }
 
+/** Plain data that is sent as JSON, or bytes of another kind. */
+export type DialectBody =
+  | { readonly json: unknown }
+  | { readonly contentType: string; readonly body: Buffer }
+
 /** How one task is spoken. Pure but for `read`, which iterates over the body once. */
 export interface TaskDialect<Task extends EngineTask> {
   /** Below the address's path. */
   readonly path: string | ((request: EngineRequest<Task>) => string)
-  /** The body, as JSON text; or with a content type of its own. */
-  render(
-    request: EngineRequest<Task>,
-    traits: EngineTraits,
-  ): string | { readonly contentType: string; readonly body: Buffer }
+  render(request: EngineRequest<Task>, traits: EngineTraits): DialectBody
   /** The longest silence between two pieces of an answer; 30 s where it is left out. */
   readonly idleTimeoutMs?: number
   /** Throws at once for an answer of a kind that it does not know. */
@@ -137,17 +139,18 @@ export function connectEngine(address: EngineAddress, options: EngineOptions): E
 
   const post = async (
     path: string,
-    content: { readonly contentType: string; readonly body: string | Buffer },
+    content: DialectBody,
     call: EngineCall,
     silenceMs = idleTimeoutMs,
   ): Promise<HttpResponse> => {
+    const { contentType, body } = 'json' in content ? toJson(content.json) : content
     const headers = {
-      'content-type': content.contentType,
+      'content-type': contentType,
       accept: 'text/event-stream, application/json, */*;q=0.1',
       'x-request-id': call.requestId,
     }
     const response = await open(
-      { method: 'POST', path, headers, body: content.body },
+      { method: 'POST', path, headers, body },
       { signal: call.signal, firstByteTimeoutMs, idleTimeoutMs: silenceMs },
     )
     if (response.status !== 200) throw await rejection(response, options)
@@ -174,8 +177,7 @@ export function connectEngine(address: EngineAddress, options: EngineOptions): E
   }
 
   const postJson: EnginePost = async (path, value, call) => {
-    const content = { contentType: 'application/json', body: JSON.stringify(value) }
-    return await collect((await post(path, content, call)).body)
+    return await collect((await post(path, { json: value }, call)).body)
   }
 
   const list = options.listModels ?? listOpenAiModels
@@ -191,11 +193,7 @@ export function connectEngine(address: EngineAddress, options: EngineOptions): E
       const dialect = dialectOf(options.dialects, request.task.kind)
       if (!dialect) throw cannot(request.task.kind)
       const path = typeof dialect.path === 'string' ? dialect.path : dialect.path(request)
-      const rendered = dialect.render(request, options)
-      const content =
-        typeof rendered === 'string'
-          ? { contentType: 'application/json', body: rendered }
-          : rendered
+      const content = dialect.render(request, options)
       const response = await post(path, content, call, dialect.idleTimeoutMs)
       try {
         return dialect.read(toAnswer(response), request)
@@ -215,6 +213,10 @@ export function connectEngine(address: EngineAddress, options: EngineOptions): E
       await client.close()
     },
   })
+}
+
+function toJson(value: unknown): { contentType: string; body: string | Buffer } {
+  return { contentType: 'application/json', body: toJsonBody(value) }
 }
 
 /** The pipeline hands each dialect the task of its own kind. */

@@ -4,7 +4,7 @@
  */
 import { Pool, type Dispatcher } from 'undici'
 import { Fault } from '../fault.ts'
-import { connectorOf, toBytes } from './engine-socket.ts'
+import { connectorOf } from './engine-socket.ts'
 
 export interface HttpClient {
   /** Resolves with the response's head; the body is read by iterating. Throws `upstream.unreachable`, `upstream.timeout`. */
@@ -59,12 +59,8 @@ export function createHttpClient(
     open: (request) =>
       new Promise((resolve, reject) => {
         const exchange = new Exchange(request, resolve, reject)
-        const text = request.body ?? null
-        const body = isPlain && typeof text === 'string' ? toBytes(text) : text
-        pool.dispatch(
-          { method: request.method, path: request.path, headers: { ...request.headers }, body },
-          exchange,
-        )
+        const { method, path, headers, body = null } = request
+        pool.dispatch({ method, path, headers: { ...headers }, body }, exchange)
       }),
     close: () => pool.destroy(),
   }

@@ -97,24 +97,23 @@ interface QueuedChunk {
 }
 
 /** Below it, fresh memory is near enough. */
-const longBodyBytes = 64 * 1024
+export const longBodyBytes = 64 * 1024
 const loanBytes = 1024 * 1024
 const loansKept = 8
 const free: Buffer[] = []
 /** What is on loan, by the part of it that is sent. A body that is never sent takes its loan with it. */
 const lent = new WeakMap<Buffer, Buffer>()
 
-/** The bytes of a body that will be written to an `EngineSocket` once. They are not valid any more when the kernel has taken them. */
-export function toBytes(text: string): Buffer {
-  const length = Buffer.byteLength(text)
-  if (length < longBodyBytes || length > loanBytes) return Buffer.from(text)
+/** Memory for a body that is written to an `EngineSocket` once: it is not valid any more when the kernel has taken it. */
+export function lend(length: number): Buffer {
+  if (length > loanBytes) return Buffer.allocUnsafeSlow(length)
   const loan = free.pop() ?? Buffer.allocUnsafeSlow(loanBytes)
-  const bytes = loan.subarray(0, loan.write(text))
-  lent.set(bytes, loan)
-  return bytes
+  const body = loan.subarray(0, length)
+  lent.set(body, loan)
+  return body
 }
 
-function reclaim(chunk: Chunk): void {
+export function reclaim(chunk: string | Buffer): void {
   if (typeof chunk === 'string') return
   const loan = lent.get(chunk)
   if (loan === undefined) return

@@ -8,7 +8,7 @@ import { readMessageStream } from './messages-stream.ts'
 export function anthropicMessages(options: MessagesOptions): TaskDialect<ChatTask> {
   return {
     path: '/v1/messages',
-    render: ({ task, model }) => JSON.stringify(renderMessages(task, model, options)),
+    render: ({ task, model }) => ({ json: renderMessages(task, model, options) }),
     read({ mediaType, body }) {
       if (mediaType !== 'text/event-stream')
         throw invalid('the engine did not answer with a stream')

@@ -9,7 +9,7 @@ export function bedrockConverse(options: ConverseOptions): TaskDialect<ChatTask>
   return {
     // Names hold colons, and those of profiles slashes.
     path: ({ model }) => `/model/${encodeURIComponent(model)}/converse-stream`,
-    render: ({ task }) => JSON.stringify(renderConverse(task, options)),
+    render: ({ task }) => ({ json: renderConverse(task, options) }),
     read({ mediaType, body }) {
       if (mediaType !== 'application/vnd.amazon.eventstream') {
         throw invalid('the engine did not answer with a stream')

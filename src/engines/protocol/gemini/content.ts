@@ -14,7 +14,7 @@ export function geminiContent(options: {
   return {
     path: ({ model }: EngineRequest<ChatTask>) =>
       `${options.modelPath(model)}:streamGenerateContent?alt=sse`,
-    render: ({ task }) => JSON.stringify(renderContents(task, options)),
+    render: ({ task }) => ({ json: renderContents(task, options) }),
     read({ mediaType, body }, { task }) {
       if (mediaType !== 'text/event-stream')
         throw invalid('the engine did not answer with a stream')

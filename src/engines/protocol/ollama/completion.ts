@@ -11,8 +11,8 @@ import { eventBytesMax } from '../sse.ts'
 
 export const ollamaCompletion: TaskDialect<CompletionTask> = {
   path: '/api/generate',
-  render: ({ task: { body }, model, stream }) =>
-    JSON.stringify({
+  render: ({ task: { body }, model, stream }) => ({
+    json: {
       model,
       prompt: onlyPrompt(body),
       raw: true,
@@ -21,7 +21,8 @@ export const ollamaCompletion: TaskDialect<CompletionTask> = {
       stream,
       options: optionsOf(body),
       ...logprobsOf(body),
-    }),
+    },
+  }),
   read: (answer) => readLines(answer.body),
 }
 

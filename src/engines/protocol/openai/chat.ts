@@ -24,15 +24,16 @@ const stopCharactersMax = 1_000
 
 export const openAiChat: TaskDialect<ChatTask> = {
   path: '/v1/chat/completions',
-  render: ({ task, model, stream, cacheSalt }, { continuousUsage }) =>
-    JSON.stringify({
+  render: ({ task, model, stream, cacheSalt }, { continuousUsage }) => ({
+    json: {
       ...task.body,
       model,
       cache_salt: cacheSalt,
       ...(stream
         ? { stream: true, stream_options: streamOptions(continuousUsage) }
         : { stream: false }),
-    }),
+    },
+  }),
   read(response) {
     if (response.mediaType === 'text/event-stream') return readChatStream(response.body)
     if (response.mediaType === 'application/json') return readWholeChat(response.body)

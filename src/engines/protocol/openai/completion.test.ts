@@ -23,9 +23,9 @@ async function read(bytes: AsyncIterable<Buffer>): Promise<StreamPart[]> {
 function rendered(body: Record<string, unknown>, stream = false): Record<string, unknown> {
   const task: CompletionTask = { kind: 'completion', body }
   const request: EngineRequest<CompletionTask> = { model: 'm', task, stream, cacheSalt: undefined }
-  const text = openAiCompletion.render(request, traits)
-  if (typeof text !== 'string') throw new Error('a completion is written as JSON')
-  return JSON.parse(text) as Record<string, unknown>
+  const written = openAiCompletion.render(request, traits)
+  if (!('json' in written)) throw new Error('a completion is written as JSON')
+  return JSON.parse(JSON.stringify(written.json)) as Record<string, unknown>
 }
 
 test('one prompt goes as itself, several as a list; a stream asks for usage', () => {

@@ -22,8 +22,8 @@ const choicesMax = 128
 
 export const openAiCompletion: TaskDialect<CompletionTask> = {
   path: '/v1/completions',
-  render: ({ task, model, stream, cacheSalt }, { continuousUsage }) =>
-    JSON.stringify({
+  render: ({ task, model, stream, cacheSalt }, { continuousUsage }) => ({
+    json: {
       ...task.body,
       prompt: alone(task.body['prompt']),
       model,
@@ -31,7 +31,8 @@ export const openAiCompletion: TaskDialect<CompletionTask> = {
       ...(stream
         ? { stream: true, stream_options: streamOptions(continuousUsage) }
         : { stream: false }),
-    }),
+    },
+  }),
   read(response) {
     if (response.mediaType === 'text/event-stream') return readCompletionStream(response.body)
     if (response.mediaType === 'application/json') return readWholeCompletion(response.body)

@@ -7,13 +7,14 @@ import { fromWireUsage } from './usage.ts'
 
 export const openAiEmbedding: TaskDialect<EmbeddingTask> = {
   path: '/v1/embeddings',
-  render: ({ task, model }) =>
-    JSON.stringify({
+  render: ({ task, model }) => ({
+    json: {
       model,
       input: task.input,
       dimensions: task.dimensions,
       encoding_format: 'float',
-    }),
+    },
+  }),
   read: (response, { task }) => readEmbeddings(response.body, task.input.length),
 }
 

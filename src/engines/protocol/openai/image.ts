@@ -12,15 +12,16 @@ export const openAiImageBytesOnly: TaskDialect<ImageTask> = imageDialect({})
 function imageDialect(fixed: Readonly<Record<string, string>>): TaskDialect<ImageTask> {
   return {
     path: '/v1/images/generations',
-    render: ({ task, model }) =>
-      JSON.stringify({
+    render: ({ task, model }) => ({
+      json: {
         ...task.options,
         model,
         prompt: task.prompt,
         n: task.count,
         size: task.size,
         ...fixed,
-      }),
+      },
+    }),
     read(response, { task }) {
       if (response.mediaType !== 'application/json') throw invalid('the engine did not answer JSON')
       return readImages(response.body, task.count)

@@ -9,7 +9,7 @@ const categoryCharactersMax = 100
 
 export const openAiModeration: TaskDialect<ModerationTask> = {
   path: '/v1/moderations',
-  render: ({ task, model }) => JSON.stringify({ model, input: task.input }),
+  render: ({ task, model }) => ({ json: { model, input: task.input } }),
   read: (answer, { task }) => readModerations(answer.body, task.input.length),
 }
 

@@ -31,15 +31,16 @@ const knownTypes: ReadonlySet<string> = new Set(Object.values(mediaTypeOfFormat)
 
 export const openAiSpeech: TaskDialect<SpeechTask> = {
   path: '/v1/audio/speech',
-  render: ({ task, model }) =>
-    JSON.stringify({
+  render: ({ task, model }) => ({
+    json: {
       model,
       input: task.input,
       voice: task.voice,
       response_format: task.format,
       speed: task.speed,
       instructions: task.instructions,
-    }),
+    },
+  }),
   read({ mediaType, body }, { task }) {
     const name = otherNames[mediaType] ?? mediaType
     if (knownTypes.has(name)) return readAudio(body, name)

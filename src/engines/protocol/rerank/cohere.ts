@@ -6,8 +6,9 @@ import { readScores, scaleOf } from './scores.ts'
 
 export const cohereRerank: TaskDialect<RerankTask> = {
   path: '/v2/rerank',
-  render: ({ task: { query, documents }, model }) =>
-    JSON.stringify({ model, query, documents, top_n: documents.length }),
+  render: ({ task: { query, documents }, model }) => ({
+    json: { model, query, documents, top_n: documents.length },
+  }),
   read: (answer, { task }) => readCohere(answer.body, task.documents.length),
 }
 

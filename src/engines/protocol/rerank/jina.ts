@@ -9,18 +9,19 @@ import { readScores, scaleOf } from './scores.ts'
 
 export const jinaRerank: TaskDialect<RerankTask> = {
   path: '/v1/rerank',
-  render: ({ task, model }) => JSON.stringify(toBody(task, model)),
+  render: ({ task, model }) => ({ json: toBody(task, model) }),
   read: (answer, { task }) => readJina(answer.body, task.documents.length),
 }
 
 /** vLLM cuts what is longer than the model's window only when asked to (`-1`); elsewhere the field is unknown. */
 export const vllmRerank: TaskDialect<RerankTask> = {
   ...jinaRerank,
-  render: ({ task, model }) =>
-    JSON.stringify({
+  render: ({ task, model }) => ({
+    json: {
       ...toBody(task, model),
       ...(task.truncate && { truncate_prompt_tokens: -1 }),
-    }),
+    },
+  }),
 }
 
 function toBody(task: RerankTask, model: string): Record<string, unknown> {

@@ -16,7 +16,7 @@ const requestOf = (given: RerankTask = task) => ({
 
 function rendered(dialect: TaskDialect<RerankTask>, given?: RerankTask): unknown {
   const body = dialect.render(requestOf(given), traits)
-  return typeof body === 'string' ? JSON.parse(body) : body
+  return 'json' in body ? JSON.parse(JSON.stringify(body.json)) : body
 }
 
 async function read(

@@ -10,8 +10,9 @@ import { readScores } from './scores.ts'
 
 export const teiRerank: TaskDialect<RerankTask> = {
   path: '/rerank',
-  render: ({ task: { query, documents, truncate } }) =>
-    JSON.stringify({ query, texts: documents, raw_scores: true, truncate: truncate ?? false }),
+  render: ({ task: { query, documents, truncate } }) => ({
+    json: { query, texts: documents, raw_scores: true, truncate: truncate ?? false },
+  }),
   read: (answer, { task }) => readTei(answer, task.documents.length),
 }
 

@@ -10,8 +10,9 @@ import { teiUsage } from './usage.ts'
 
 export const teiEmbedding: TaskDialect<EmbeddingTask> = {
   path: '/embed',
-  render: ({ task: { input, dimensions } }) =>
-    JSON.stringify({ inputs: input, truncate: false, normalize: true, dimensions }),
+  render: ({ task: { input, dimensions } }) => ({
+    json: { inputs: input, truncate: false, normalize: true, dimensions },
+  }),
   read: (answer, { task }) => readEmbed(answer, task.input.length),
 }
 
