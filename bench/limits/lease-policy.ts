@@ -43,7 +43,12 @@ export function leases(world: PolicyWorld & { readonly loop: Loop }, gatewayCoun
       return answer
     },
   }
-  const clock: Clock = { nowMs, monotonicMs: () => loop.nowMs, after: loop.after }
+  const clock: Clock = {
+    nowMs,
+    monotonicMs: () => loop.nowMs,
+    after: loop.after,
+    afterTurn: (work) => void loop.after(0, work),
+  }
   for (let index = 0; index < gatewayCount; index += 1) {
     const limits = openLimits({
       authority,

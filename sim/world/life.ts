@@ -22,6 +22,7 @@ export function beginLife(loop: Loop, wallMs: () => number): Life {
       nowMs: wallMs,
       monotonicMs: () => loop.nowMs - bornMs,
       after: (ms, work) => loop.after(ms, () => (isOver ? undefined : work())),
+      afterTurn: (work) => void loop.after(0, () => (isOver ? undefined : work())),
     },
     whileAlive: (promise) =>
       promise.then(

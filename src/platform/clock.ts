@@ -6,6 +6,8 @@ export interface Clock {
   monotonicMs(): number
   /** Runs the work once, after so many monotonic milliseconds, unless the returned function is called first. */
   after(ms: number, work: () => void): () => void
+  /** Runs the work once what has arrived by now was handled: at the end of this turn of the event loop. */
+  afterTurn(work: () => void): void
 }
 
 export const systemClock: Clock = {
@@ -15,6 +17,7 @@ export const systemClock: Clock = {
     const timer = setTimeout(work, ms)
     return () => clearTimeout(timer)
   },
+  afterTurn: (work) => void setImmediate(work),
 }
 
 /** Resolves after so many monotonic milliseconds. */
@@ -24,7 +27,7 @@ export function sleep(clock: Clock, ms: number): Promise<void> {
   })
 }
 
-/** A clock that moves only when told to, for tests. Due work runs, in order, within `advance`. */
+/** A clock that moves only when told to, for tests. Due work runs, in order, within `advance`. Turns of the event loop are real. */
 export function manualClock(startMs = 0): Clock & { advance(ms: number): void } {
   let elapsedMs = 0
   let timers: { readonly dueMs: number; readonly work: () => void }[] = []
@@ -45,6 +48,7 @@ export function manualClock(startMs = 0): Clock & { advance(ms: number): void } 
         timers = timers.filter((each) => each !== timer)
       }
     },
+    afterTurn: systemClock.afterTurn,
     advance(ms) {
       const untilMs = elapsedMs + ms
       for (let timer = nextDue(untilMs); timer; timer = nextDue(untilMs)) {

@@ -96,6 +96,46 @@ test('writers that come together share a write', async () => {
   await journal.close()
 })
 
+test('what comes in one turn of the event loop is one write, however it was asked for', async () => {
+  let writes = 0
+  const { journal } = await open({
+    files: { write: (...write) => ((writes += 1), systemFiles.write(...write)) },
+  })
+  const later = Promise.resolve().then(() => journal.append(line))
+  await Promise.all([journal.append(line), journal.append(line, 1_000), later])
+  expect([writes, journal.durableSequence]).toEqual([1, 3n])
+  await journal.close()
+})
+
+test('a journal that fails before its batch begins writes nothing of it', async () => {
+  let writes = 0
+  let held: (() => void) | undefined
+  let holds = false
+  const { journal } = await open({
+    clock: {
+      ...systemClock,
+      afterTurn(work) {
+        if (holds) held = work
+        else systemClock.afterTurn(work)
+      },
+    },
+    files: { write: (...write) => ((writes += 1), systemFiles.write(...write)) },
+  })
+  await appendEach(journal, 5)
+  const bytes = fs.readFileSync(firstSegment())
+  bytes[100] = (bytes[100] ?? 0) ^ 1
+  fs.writeFileSync(firstSegment(), bytes)
+  holds = true
+  const late = expect(journal.append(line)).rejects.toMatchObject({
+    code: 'billing.journal_failed',
+  })
+  await expect(journal.read(0n, 10)).rejects.toMatchObject({ code: 'billing.journal_failed' })
+  await late
+  held?.()
+  await journal.close()
+  expect(writes).toBe(5)
+})
+
 test('what may linger waits so long, or for the first that may not; and is before it on disk', async () => {
   const writes: number[] = []
   const clock = manualClock()
@@ -139,6 +179,7 @@ test('what lingers while others are written waits for its own time, or for whoev
     },
   })
   const first = journal.append(line)
+  await new Promise((resolve) => setImmediate(resolve))
   const lingering = journal.append(line, 10)
   gates[0]?.resolve()
   gates[1]?.resolve()

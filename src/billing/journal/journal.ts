@@ -197,7 +197,13 @@ export async function openJournal(
         timerMs = Infinity
         schedule()
       })
-    } else writing = writeBatch().then(schedule)
+    } else {
+      // Now, so that nobody begins a second one; those who come in this turn of the event loop are still part of it.
+      writingSinceMs = clock.monotonicMs()
+      writing = new Promise<void>((resolve) => clock.afterTurn(resolve))
+        .then(writeBatch)
+        .then(schedule)
+    }
   }
 
   const hurry = (): void => {
@@ -210,6 +216,8 @@ export async function openJournal(
     const startedMs = clock.monotonicMs()
     writingSinceMs = startedMs
     const batch = takeBatch()
+    // It failed meanwhile, and has told them.
+    if (batch.length === 0) return
     dueMs = queue.length > 0 ? startedMs : Infinity
     const first = durableSequence + 1n
     const lines = batch.map((waiting) => waiting.line)
