@@ -219,29 +219,33 @@ function toChunk(text: string): string {
 }
 
 /**
- * All streams frame their text in the same memory: a string would be flattened twice, once for its size and once for its bytes. What a
- * socket has not taken at once stays its own.
+ * All streams frame their text in the same memory: a string would be flattened twice, once for its size and once for its bytes. What stands
+ * before `framesEnd` belongs to sockets that have not taken it yet.
  */
-let frame = Buffer.allocUnsafeSlow(16 * 1024)
-/** Four digits of the size and a line end. */
-const frameTextStart = 6
-/** UTF-8 takes up to three bytes for each of a string's units. */
-const frameCharactersMax = Math.floor((frame.length - frameTextStart - lineEnd.length) / 3)
+let frames = Buffer.allocUnsafeSlow(16 * 1024)
+let framesEnd = 0
+/** Four digits of the size, and a line end. */
+const sizeBytesMax = 6
 
 /** As a stream's `write`. */
 function writeChunk(outlet: Writable, text: string): boolean {
-  // A slow reader's text waits as a string: a frame for each piece would be a multiple of it.
-  if (text.length > frameCharactersMax || outlet.writableLength > 0)
-    return outlet.write(toChunk(text))
-  const bytes = frame.write(text, frameTextStart)
-  const size = `${bytes.toString(16)}\r\n`
-  const start = frameTextStart - size.length
-  frame.write(size, start, 'latin1')
-  const end = frameTextStart + bytes
-  frame[end] = 0x0d
-  frame[end + 1] = 0x0a
-  const hasRoom = outlet.write(frame.subarray(start, end + 2))
-  if (outlet.writableLength > 0) frame = Buffer.allocUnsafeSlow(frame.length)
+  // UTF-8 takes up to three bytes for each of a string's units.
+  const bytesMax = sizeBytesMax + text.length * 3 + lineEnd.length
+  // A slow reader's text waits as a string, which keeps no more than itself.
+  if (bytesMax > frames.length || outlet.writableLength > 0) return outlet.write(toChunk(text))
+  if (framesEnd + bytesMax > frames.length) {
+    frames = Buffer.allocUnsafeSlow(frames.length)
+    framesEnd = 0
+  }
+  const textStart = framesEnd + sizeBytesMax
+  const textBytes = frames.write(text, textStart)
+  const size = `${textBytes.toString(16)}\r\n`
+  const start = textStart - size.length
+  frames.write(size, start, 'latin1')
+  const textEnd = textStart + textBytes
+  const end = textEnd + lineEnd.copy(frames, textEnd)
+  const hasRoom = outlet.write(frames.subarray(start, end))
+  if (outlet.writableLength > 0) framesEnd = end
   return hasRoom
 }
 
