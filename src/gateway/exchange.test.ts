@@ -1,6 +1,9 @@
 /** The bounds of one exchange over a real connection, with limits so short that a test can wait for them. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type RequestListener } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import { connect, type AddressInfo, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { generate } from 'selfsigned'
 import { afterEach, expect, test } from 'vitest'
 import { openExchange, type Exchange } from './exchange.ts'
 
@@ -17,13 +20,16 @@ const limits = {
   totalTimeoutMs: 60_000,
 }
 
+const certificate = await generate([{ name: 'commonName', value: 'localhost' }], { keyType: 'ec' })
+
 /** A client that sends `bytes` and then reads only when it is told to; and the exchange that it began. */
 async function begin(
   bytes: string,
   changes: Partial<typeof limits> = {},
+  protocol: 'http' | 'https' = 'http',
 ): Promise<{ readonly exchange: Exchange; readonly client: Socket }> {
   const begun = Promise.withResolvers<Exchange>()
-  const server = createServer((request: IncomingMessage, response: ServerResponse) => {
+  const answer: RequestListener = (request, response) => {
     const exchange = openExchange({
       request,
       response,
@@ -36,10 +42,16 @@ async function begin(
     })
     closing.push(() => exchange.close())
     begun.resolve(exchange)
-  })
+  }
+  const { cert, private: key } = certificate
+  const server = protocol === 'http' ? createServer(answer) : createTlsServer({ cert, key }, answer)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   // Listening on TCP, so the address is not a path.
-  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const { port } = server.address() as AddressInfo
+  const client =
+    protocol === 'http'
+      ? connect(port, '127.0.0.1')
+      : connectTls({ port, host: '127.0.0.1', servername: 'localhost', ca: cert })
   client.on('error', () => {})
   client.pause()
   client.write(bytes)
@@ -134,30 +146,34 @@ async function speak(
   return said.join('')
 }
 
-test('many streams at once say each its own, to readers that are slow and to readers that are not', async () => {
-  const one = async (index: number): Promise<void> => {
-    const { exchange, client } = await begin(`${head}content-length: 0\r\n\r\n`, {
-      stalledReaderMs: 30_000,
-    })
-    const received: Buffer[] = []
-    client.on('data', (piece: Buffer) => received.push(piece))
-    const isSlow = index % 3 === 0
-    if (!isSlow) client.resume()
-    exchange.startStream({})
-    const said = await speak(
-      exchange,
-      // Short ones fill a slow reader's buffers to the last byte; the others lie around what is framed in shared memory, and far beyond it.
-      isSlow
-        ? { index, lengths: [400, 1_500, 4_000], turns: 20_000 }
-        : { index, lengths: [1, 300, 5_458, 5_459, 5_460, 16_000, 300_000], turns: 40 },
-      // Late enough for the others to write in the meantime.
-      () => setTimeout(() => client.resume(), 20),
-    )
-    if (isSlow) client.resume()
-    exchange.endStream()
-    while (!Buffer.concat(received).subarray(-5).equals(Buffer.from('0\r\n\r\n')))
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    expect(unchunk(Buffer.concat(received)) === said).toBe(true)
-  }
-  await Promise.all(Array.from({ length: 24 }, (_, index) => one(index)))
-})
+for (const protocol of ['http', 'https'] as const) {
+  test(`many streams at once say each its own, to readers that are slow and to readers that are not, over ${protocol}`, async () => {
+    const one = async (index: number): Promise<void> => {
+      const { exchange, client } = await begin(
+        `${head}content-length: 0\r\n\r\n`,
+        { stalledReaderMs: 30_000 },
+        protocol,
+      )
+      const received: Buffer[] = []
+      client.on('data', (piece: Buffer) => received.push(piece))
+      const isSlow = index % 3 === 0
+      if (!isSlow) client.resume()
+      exchange.startStream({})
+      const said = await speak(
+        exchange,
+        // Short ones fill a slow reader's buffers to the last byte; the others lie around what is framed in shared memory, and far beyond it.
+        isSlow
+          ? { index, lengths: [400, 1_500, 4_000], turns: 20_000 }
+          : { index, lengths: [1, 300, 5_458, 5_459, 5_460, 16_000, 300_000], turns: 40 },
+        // Late enough for the others to write in the meantime.
+        () => setTimeout(() => client.resume(), 20),
+      )
+      if (isSlow) client.resume()
+      exchange.endStream()
+      while (!Buffer.concat(received).subarray(-5).equals(Buffer.from('0\r\n\r\n')))
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      expect(unchunk(Buffer.concat(received)) === said).toBe(true)
+    }
+    await Promise.all(Array.from({ length: 24 }, (_, index) => one(index)))
+  })
+}
